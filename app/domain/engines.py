@@ -1,0 +1,156 @@
+"""The protocols engines fulfil, and what they declare about themselves.
+
+The middle of the house (pipeline, service) knows engines only by these; a new model family is one file that fulfils one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from app.domain.options import RecognitionOptions, SpeechDetection, Task
+from app.domain.transcript import TokenLogprob, Word
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]
+
+SAMPLE_RATE = 16_000
+"""Hz. Every engine here hears 16 kHz mono."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a recogniser can do; a protocol asks here and answers clearly instead of ignoring a wish.
+
+    `max_seconds` is the longest piece it takes, `preferred_seconds` the length at which it works best.
+    """
+
+    languages: frozenset[str]
+    tasks: frozenset[Task]
+    max_seconds: float
+    preferred_seconds: float
+    word_times: bool = False
+    prompt: bool = False
+    hotwords: bool = False
+    temperature: bool = False
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a recording to be recognised by itself: float32 mono samples in [-1, 1] and where it starts, in seconds."""
+
+    start: float
+    samples: Samples
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What a recogniser heard in one piece. Word times are seconds from the piece's start.
+
+    `languages` are detection probabilities by ISO-639 code (one entry of 1.0 when the language was given).
+    """
+
+    text: str
+    language: str
+    languages: dict[str, float]
+    words: tuple[Word, ...] = ()
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    temperature: float | None = None
+    avg_logprob: float | None = None
+    compression_ratio: float | None = None
+    no_speech_prob: float | None = None
+    audio_tokens: int = 0
+    prompt_tokens: int = 0
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRequest:
+    """A piece and its request's wishes: the unit that is queued, batched and recognised."""
+
+    piece: Piece
+    options: RecognitionOptions
+
+
+class Recognizer(Protocol):
+    """Speech to text, piece by piece. Called from several threads at once; keeps no state between calls."""
+
+    @property
+    def id(self) -> str:
+        """The catalog id of the model."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    @property
+    def parallel_calls(self) -> int:
+        """How many `recognize` calls are worth running at once."""
+        ...
+
+    @property
+    def batch_cost(self) -> float:
+        """The largest sum of `cost` one call should get."""
+        ...
+
+    def cost(self, request: PieceRequest) -> float:
+        """Work of a request, in seconds of audio the model really computes (padding included)."""
+        ...
+
+    def batch_key(self, request: PieceRequest) -> Hashable:
+        """Requests with equal keys may share a call."""
+        ...
+
+    def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
+        """Recognise pieces, one hypothesis each, in order. Blocking. A neighbour never changes another's words.
+
+        Raises:
+            EngineFailure: the model failed; none of the pieces has a result.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSpan:
+    """A stretch of speech, in seconds of the recording."""
+
+    start: float
+    end: float
+
+
+class Sound(Protocol):
+    """A decoded recording that can be read a stretch at a time, so that hours need no memory."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        ...
+
+    def piece(self, start: float, end: float) -> Samples:
+        """float32 mono 16 kHz samples in [-1, 1] between two times in seconds, clamped to what there is."""
+        ...
+
+
+class VoiceActivityDetector(Protocol):
+    """Tells speech from silence. Called from several threads at once; keeps no state between calls."""
+
+    def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
+        """Spans of speech in order, not overlapping. Blocking; reads the sound a stretch at a time."""
+        ...

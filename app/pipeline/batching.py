@@ -1,0 +1,123 @@
+"""Where all requests' pieces meet: one batcher per recogniser.
+
+It hands the recogniser calls filled with pieces that may share one, takes turns between requests so that a long
+recording does not hold up a short one, drops the pieces of requests that were given up, and keeps as many calls
+running as the recogniser says are worth it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from app.domain.engines import Hypothesis, PieceRequest, Recognizer
+from app.domain.errors import EngineFailure
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request: PieceRequest
+    key: Hashable
+    cost: float
+    done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Batcher:
+    """Batches pieces for one recogniser. Belongs to one event loop."""
+
+    def __init__(self, recognizer: Recognizer, executor: Executor) -> None:
+        self._recognizer = recognizer
+        self._executor = executor
+        self._queues: OrderedDict[Hashable, deque[_Waiting]] = OrderedDict()
+        self._running = 0
+        self._calls: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Pieces that wait for a call."""
+        return sum(len(queue) for queue in self._queues.values())
+
+    async def submit(self, request: PieceRequest, owner: Hashable) -> Hypothesis:
+        """Recognise one piece. Owners (requests) take turns. Cancelling the caller drops the piece.
+
+        Raises:
+            EngineFailure: the recogniser failed on this piece.
+        """
+        waiting = _Waiting(request, self._recognizer.batch_key(request), self._recognizer.cost(request))
+        self._queues.setdefault(owner, deque()).append(waiting)
+        # Pieces that arrive in the same turn of the loop are seen together, so that they can share a call.
+        asyncio.get_running_loop().call_soon(self._dispatch)
+        return await waiting.done
+
+    def _dispatch(self) -> None:
+        while self._running < self._recognizer.parallel_calls and (batch := self._next_batch()):
+            self._running += 1
+            call = asyncio.get_running_loop().create_task(self._call(batch))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """One call's worth: the next owner's piece and, in turns, others with its key, as far as the cost allows.
+
+        A call takes no more than its share of what waits: two pieces and two idle threads make two calls.
+        """
+        self._drop_abandoned()
+        share = -(-self.waiting // self._recognizer.parallel_calls)
+        batch: list[_Waiting] = []
+        cost = 0.0
+        for owner in list(self._queues):
+            queue = self._queues[owner]
+            self._queues.move_to_end(owner)
+            while queue and len(batch) < share and _fits(queue[0], batch, self._recognizer.batch_cost - cost):
+                batch.append(queue.popleft())
+                cost += batch[-1].cost
+                if len(self._queues) > 1:
+                    break  # the next piece of the batch is the next owner's
+            if len(batch) >= share:
+                break
+        self._drop_abandoned()
+        return batch
+
+    def _drop_abandoned(self) -> None:
+        for owner, queue in list(self._queues.items()):
+            while queue and queue[0].done.done():
+                queue.popleft()
+            if not queue:
+                del self._queues[owner]
+
+    async def _call(self, batch: list[_Waiting]) -> None:
+        try:
+            for waiting, outcome in zip(batch, await self._outcomes(batch), strict=True):
+                if waiting.done.done():
+                    continue  # given up while it was recognised
+                if isinstance(outcome, EngineFailure):
+                    waiting.done.set_exception(outcome)
+                else:
+                    waiting.done.set_result(outcome)
+        except BaseException as error:
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_exception(EngineFailure("the recogniser failed unexpectedly"))
+            if not isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            self._running -= 1
+            self._dispatch()
+
+    async def _outcomes(self, batch: list[_Waiting]) -> list[Hypothesis | EngineFailure]:
+        """Results in order. If the call fails, each piece is tried alone: only the guilty one fails."""
+        loop = asyncio.get_running_loop()
+        requests = [waiting.request for waiting in batch]
+        try:
+            return list(await loop.run_in_executor(self._executor, self._recognizer.recognize, requests))
+        except EngineFailure as error:
+            if len(batch) == 1:
+                return [error]
+        return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]
+
+
+def _fits(waiting: _Waiting, batch: list[_Waiting], room: float) -> bool:
+    return not batch or (waiting.key == batch[0].key and waiting.cost <= room)

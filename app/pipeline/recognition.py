@@ -1,0 +1,98 @@
+"""One recording through a recogniser: cut, language settled, pieces recognised together with everybody else's, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from app.domain.engines import Hypothesis, Piece, PieceRequest, Recognizer, Sound
+from app.domain.options import RecognitionOptions
+from app.pipeline.batching import Batcher
+from app.pipeline.segmentation import Cut
+
+_LANGUAGE_SECONDS = 30.0
+"""Speech listened to before the recording's language is settled, as much as Whisper's authors use."""
+_AHEAD = 4
+"""Pieces of one request in the queue for each call that may run: enough to keep the recogniser busy, few enough that
+hours of sound are not in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece and what was heard in it."""
+
+    cut: Cut
+    hypothesis: Hypothesis
+
+
+class Recognition:
+    """Recognises the pieces of one recording."""
+
+    def __init__(self, sound: Sound, recognizer: Recognizer, batcher: Batcher, options: RecognitionOptions) -> None:
+        self._sound = sound
+        self._batcher = batcher
+        self._options = options
+        self._in_flight = _AHEAD * recognizer.parallel_calls
+
+    async def pieces(self, cuts: Sequence[Cut]) -> AsyncIterator[Heard]:
+        """Every piece in order, each as soon as it and those before it are done. Closing it drops what still waits.
+
+        Raises:
+            EngineFailure: a piece failed, so the recording did; text never goes missing from a success.
+        """
+        head = _leading(cuts, _LANGUAGE_SECONDS) if self._options.language is None else 0
+        options = self._options
+        if head:
+            first = [heard async for heard in self._in_order(cuts[:head], options)]
+            language = _pooled_language(first)
+            options = replace(options, language=language)
+            for heard in first:
+                if heard.hypothesis.language == language:
+                    yield heard
+                else:
+                    yield Heard(heard.cut, await self._one(heard.cut, options))
+        async for heard in self._in_order(cuts[head:], options):
+            yield heard
+
+    async def _in_order(self, cuts: Sequence[Cut], options: RecognitionOptions) -> AsyncIterator[Heard]:
+        waiting: deque[tuple[Cut, asyncio.Task[Hypothesis]]] = deque()
+        upcoming = iter(cuts)
+        try:
+            while True:
+                while len(waiting) < self._in_flight and (cut := next(upcoming, None)) is not None:
+                    waiting.append((cut, asyncio.create_task(self._one(cut, options))))
+                if not waiting:
+                    return
+                cut, task = waiting[0]
+                hypothesis = await task
+                waiting.popleft()
+                yield Heard(cut, hypothesis)
+        finally:
+            for _, task in waiting:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+
+    async def _one(self, cut: Cut, options: RecognitionOptions) -> Hypothesis:
+        samples = await asyncio.to_thread(self._sound.piece, cut.start, cut.end)  # may read from disk
+        return await self._batcher.submit(PieceRequest(Piece(cut.start, samples), options), owner=self)
+
+
+def _leading(cuts: Sequence[Cut], seconds: float) -> int:
+    """How many pieces it takes to hear `seconds` of the recording."""
+    heard = 0.0
+    for index, cut in enumerate(cuts):
+        heard += cut.end - cut.start
+        if heard >= seconds:
+            return index + 1
+    return len(cuts)
+
+
+def _pooled_language(pieces: Sequence[Heard]) -> str:
+    """The language most probable over all pieces, each weighted by its length."""
+    chances: dict[str, float] = {}
+    for heard in pieces:
+        for language, chance in heard.hypothesis.languages.items():
+            chances[language] = chances.get(language, 0.0) + chance * (heard.cut.end - heard.cut.start)
+    return max(chances, key=chances.__getitem__)

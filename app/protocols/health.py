@@ -1,0 +1,91 @@
+"""Is it alive, is it ready, and what is it doing: for load balancers, orchestrators and people."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from app.service.service import SpeechService
+
+router = APIRouter(prefix="/health", tags=["Health"])
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """Whether recognition requests can be answered now."""
+
+    status: Literal["ready", "loading", "failed"]
+    reason: str | None = Field(None, description="Why not, where it is not.")
+
+
+class PassedOver(BaseModel):
+    """A better model that is not served, and why."""
+
+    model: str
+    reason: str
+
+
+class Health(Ready):
+    """The whole picture."""
+
+    version: str
+    uptime_seconds: float
+    model: str = Field(description="The model this machine was found fit for.")
+    model_reason: str
+    passed_over: list[PassedOver]
+    models: list[str] = Field(description="Models that answer now, the default first.")
+    threads: int = Field(description="Compute threads of all engines together.")
+    active_requests: int
+    waiting_pieces: int = Field(description="Pieces of recordings that wait for a recogniser.")
+
+
+@router.get("/live", summary="Is the process alive?")
+async def live() -> Live:
+    """200 as long as the event loop turns."""
+    return Live()
+
+
+@router.get("/ready", summary="Can it take requests?", responses={503: {"model": Ready}})
+async def ready(request: Request, response: Response) -> Ready:
+    """200 once the model is loaded, 503 before, and after a failure that needs an operator."""
+    state = _state(_service(request))
+    response.status_code = 200 if state.status == "ready" else 503
+    return state
+
+
+@router.get("", summary="What is it doing?")
+async def health(request: Request) -> Health:
+    """Always 200: what is served, why, and how busy it is."""
+    service = _service(request)
+    return Health(
+        **_state(service).model_dump(),
+        version=request.app.version,
+        uptime_seconds=round(time.monotonic() - request.app.state.started, 1),
+        model=service.choice.model_id,
+        model_reason=service.choice.reason,
+        passed_over=[PassedOver(model=model, reason=reason) for model, reason in service.choice.passed_over],
+        models=[model.id for model in service.models()],
+        threads=service.settings.threads,
+        active_requests=service.active,
+        waiting_pieces=service.waiting_pieces,
+    )
+
+
+def _service(request: Request) -> SpeechService:
+    return request.app.state.service
+
+
+def _state(service: SpeechService) -> Ready:
+    if service.ready:
+        return Ready(status="ready", reason=None)
+    if service.failure:
+        return Ready(status="failed", reason=service.failure.message)
+    return Ready(status="loading", reason="The model is still loading.")

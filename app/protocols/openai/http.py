@@ -1,0 +1,127 @@
+"""OpenAI's audio routes: a recording in, a transcript out in any of its formats, at once or as it is recognised."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from app.domain.options import Task
+from app.domain.transcript import Transcript
+from app.protocols import rendering
+from app.protocols.openai import schema, streaming
+from app.protocols.openai.errors import request_id
+from app.protocols.openai.forms import receive_form
+from app.protocols.openai.wire import ModelBody, ModelList, transcription_body, verbose_body
+from app.protocols.openai.wishes import KNOWN_FIELDS, Wishes, read_wishes
+from app.service.service import ServedModel, SpeechService
+
+# Shows the key field in the documentation and checks nothing: keys are checked before a body is read.
+_documented_key = HTTPBearer(auto_error=False, description="One of API_KEYS; anything when none is set.")
+Key = Annotated[HTTPAuthorizationCredentials | None, Security(_documented_key)]
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+
+@router.post(
+    "/audio/transcriptions",
+    summary="Transcribe a recording",
+    openapi_extra=schema.transcription_request(),
+    responses=schema.recognition_responses(stream=True),
+    response_class=Response,
+)
+async def create_transcription(request: Request, _key: Key) -> Response:
+    """Recognise speech in the language spoken.
+
+    Answers in the format asked for; with `stream=true` text arrives as server-sent events while the recording is
+    still being recognised. The header `x-asr-model` names the model that answered.
+    """
+    return await _recognize(request, "transcribe")
+
+
+@router.post(
+    "/audio/translations",
+    summary="Translate a recording into English",
+    openapi_extra=schema.translation_request(),
+    responses=schema.recognition_responses(stream=False),
+    response_class=Response,
+)
+async def create_translation(request: Request, _key: Key) -> Response:
+    """Recognise speech and write it down in English. `language` is the language spoken, if it is known."""
+    return await _recognize(request, "translate")
+
+
+@router.get("/models", summary="List the models that answer now", responses=schema.model_responses(many=True))
+async def list_models(request: Request, _key: Key) -> ModelList:
+    """The models a request may name, the default first."""
+    return ModelList(data=[_model_body(model) for model in _service(request).models()])
+
+
+@router.get("/models/{name:path}", summary="Describe a model", responses=schema.model_responses(many=False))
+async def get_model(request: Request, name: str, _key: Key) -> ModelBody:
+    """The model that answers requests naming `name`: an id from the list, or an alias such as whisper-1."""
+    return _model_body(_service(request).resolve(name))
+
+
+async def _recognize(request: Request, task: Task) -> Response:
+    service = _service(request)
+    settings = service.settings
+    async with AsyncExitStack() as stack:
+        form = stack.enter_context(await receive_form(request, settings.temp_dir))
+        form.log_unknown(KNOWN_FIELDS, request_id(request))
+        path = form.file("file", settings.max_audio_size)
+        model = service.resolve(form.text("model"))
+        wishes = read_wishes(form, task, model, settings)
+        headers = {"x-asr-model": model.id}
+        if wishes.stream:
+            feed = streaming.Feed(service.stream(path, model.id, wishes.options), stack.pop_all())
+            return await _streamed(request, feed, wishes, headers)
+        work = service.transcribe(path, model.id, wishes.options)
+        transcript = await streaming.while_connected(request.receive, work)
+        # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
+        return await asyncio.to_thread(_rendered, transcript, wishes, headers)
+
+
+async def _streamed(request: Request, feed: streaming.Feed, wishes: Wishes, headers: dict[str, str]) -> Response:
+    """The stream, once its first item is there: what fails before that still gets a status of its own."""
+    try:
+        patience = streaming.KEEP_ALIVE_SECONDS
+        first = await streaming.while_connected(request.receive, feed.next(patience))
+    except BaseException:
+        await feed.aclose()
+        raise
+    source = streaming.events(feed, first, logprobs=wishes.options.logprobs, request_id=request_id(request))
+    return streaming.EventStream(source, feed, headers)
+
+
+def _rendered(transcript: Transcript, wishes: Wishes, headers: dict[str, str]) -> Response:
+    logprobs = wishes.options.logprobs
+    match wishes.format:
+        case "text":
+            return Response(rendering.plain_text(transcript), media_type="text/plain", headers=headers)
+        case "srt":
+            return Response(rendering.srt(transcript), media_type="text/plain", headers=headers)
+        case "vtt":
+            return Response(rendering.vtt(transcript), media_type="text/vtt", headers=headers)
+        case "verbose_json":
+            verbose = verbose_body(transcript, task=wishes.options.task, words=wishes.words, logprobs=logprobs)
+            return _json(verbose, headers)
+        case _:
+            return _json(transcription_body(transcript, logprobs=logprobs), headers)
+
+
+def _json(body: BaseModel, headers: dict[str, str]) -> Response:
+    return Response(body.model_dump_json(exclude_none=True), media_type="application/json", headers=headers)
+
+
+def _service(request: Request) -> SpeechService:
+    return request.app.state.service
+
+
+def _model_body(model: ServedModel) -> ModelBody:
+    return ModelBody(id=model.id, created=model.created, description=model.description)

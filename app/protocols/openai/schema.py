@@ -1,0 +1,200 @@
+"""What the interactive documentation knows of the routes: the form is parsed by hand, so it is described by hand.
+
+The field names here are compared with those the parser reads by a test.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.protocols.openai.wire import ErrorBody, ModelBody, ModelList, TranscriptionBody, VerboseBody
+from app.protocols.openai.wishes import FORMATS, GRANULARITIES, INCLUDES, MAX_HOTWORDS, MAX_PROMPT_CHARACTERS
+
+Schema = dict[str, Any]
+
+_USAGE: Schema = {"type": "duration", "seconds": 2}
+_JSON_EXAMPLE: Schema = {"text": "今天天气很好。", "languages": [{"code": "zh"}], "usage": _USAGE}
+_VERBOSE_EXAMPLE: Schema = {
+    "task": "transcribe",
+    "language": "chinese",
+    "duration": 1.62,
+    "text": "今天天气很好。",
+    "segments": [
+        {
+            "id": 0,
+            "seek": 0,
+            "start": 0.0,
+            "end": 1.5,
+            "text": "今天天气很好。",
+            "tokens": [12074, 22028, 47043],
+            "temperature": 0.0,
+            "avg_logprob": -0.18,
+            "compression_ratio": 0.72,
+            "no_speech_prob": 0.01,
+        }
+    ],
+    "words": [{"word": "今", "start": 0.0, "end": 0.22}],
+    "languages": [{"code": "zh"}],
+    "usage": _USAGE,
+    "model": "whisper-base",
+}
+_SSE_EXAMPLE = (
+    'data: {"type":"transcript.text.delta","delta":"今天天气很好。"}\n\n'
+    'data: {"type":"transcript.text.done","text":"今天天气很好。","languages":[{"code":"zh"}],'
+    '"usage":{"type":"tokens","input_tokens":1500,"output_tokens":9,"total_tokens":1509,'
+    '"input_token_details":{"audio_tokens":1500,"text_tokens":0}}}\n\n'
+    "data: [DONE]\n\n"
+)
+
+
+def transcription_request(default_format: str = "verbose_json") -> Schema:
+    """OpenAPI's description of the transcription form."""
+    return _request(_shared(default_format) | _transcription_only())
+
+
+def translation_request(default_format: str = "verbose_json") -> Schema:
+    """OpenAPI's description of the translation form."""
+    return _request(_shared(default_format))
+
+
+def recognition_responses(*, stream: bool) -> dict[int | str, Schema]:
+    """Answers of a recognition, an example for each format, and its errors."""
+    content: Schema = {
+        "application/json": {
+            "examples": {
+                "json": {"summary": "response_format=json", "value": _JSON_EXAMPLE},
+                "verbose_json": {"summary": "response_format=verbose_json", "value": _VERBOSE_EXAMPLE},
+            },
+            "schema": {"anyOf": [_inline(TranscriptionBody), _inline(VerboseBody)]},
+        },
+        "text/plain": {
+            "schema": {"type": "string"},
+            "examples": {
+                "text": {"summary": "response_format=text", "value": "今天天气很好。\n"},
+                "srt": {
+                    "summary": "response_format=srt",
+                    "value": "1\n00:00:00,000 --> 00:00:01,500\n今天天气很好。\n\n",
+                },
+            },
+        },
+        "text/vtt": {
+            "schema": {"type": "string"},
+            "example": "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n今天天气很好。\n\n",
+        },
+    }
+    if stream:
+        content["text/event-stream"] = {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}
+    ok: Schema = {"description": "What was said, in the format asked for.", "content": content}
+    return {200: ok} | error_responses(400, 401, 404, 413, 429, 500, 503)
+
+
+def model_responses(*, many: bool) -> dict[int | str, Schema]:
+    """Answers of the model routes."""
+    shape = ModelList if many else ModelBody
+    return {200: {"description": "OK", "model": shape}} | error_responses(401, *(() if many else (404,)))
+
+
+def error_responses(*statuses: int) -> dict[int | str, Schema]:
+    """Errors by status, all in one envelope."""
+    meanings = {
+        400: "A field or the audio makes no sense, or the model cannot do what is asked; `param` names the field.",
+        401: "No API key, or a wrong one.",
+        404: "No such model.",
+        413: "The upload has more bytes, or the recording more seconds, than the server takes.",
+        429: "The server is full; try again after Retry-After seconds.",
+        500: "The server failed.",
+        503: "The model is still loading; try again after Retry-After seconds.",
+    }
+    return {status: {"description": meanings[status], "model": ErrorBody} for status in statuses}
+
+
+def _request(properties: Schema) -> Schema:
+    form: Schema = {"type": "object", "required": ["file"], "properties": properties}
+    # Without "explode" the documentation's own client would send a list as one comma-separated part.
+    lists = {name: {"style": "form", "explode": True} for name in properties if name.endswith("[]")}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": lists}}}}
+
+
+def _inline(shape: type[TranscriptionBody | VerboseBody]) -> Schema:
+    """A shape's schema without references: it stands in the middle of the document."""
+    schema = shape.model_json_schema()
+    return _resolved(schema, schema.pop("$defs", {}))
+
+
+def _resolved(node: Any, definitions: Schema) -> Any:
+    if isinstance(node, dict):
+        if "$ref" in node:
+            return _resolved(definitions[str(node["$ref"]).rsplit("/", 1)[-1]], definitions)
+        return {key: _resolved(value, definitions) for key, value in node.items()}
+    return [_resolved(value, definitions) for value in node] if isinstance(node, list) else node
+
+
+def _shared(default_format: str) -> Schema:
+    # Blank defaults: without one the documentation's form fills in the word "string" and sends it.
+    return {
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "The recording, in any common audio or video container, whatever its name and content type.",
+        },
+        "model": {
+            "type": "string",
+            "default": "",
+            "description": "A model from /v1/models. Empty, whisper-1 and OpenAI's other names mean the default model.",
+        },
+        "language": {
+            "type": "string",
+            "default": "",
+            "description": "The language spoken: zh, zh-CN or chinese. Left out: the model finds out.",
+        },
+        "prompt": {
+            "type": "string",
+            "default": "",
+            "maxLength": MAX_PROMPT_CHARACTERS,
+            "description": "Text that came before, or a sample of the style wanted. Only for models that take one.",
+        },
+        "response_format": {
+            "type": "string",
+            "enum": list(FORMATS),
+            "description": f"Shape of the answer. When left out: {default_format} (setting OPENAI_DEFAULT_FORMAT).",
+        },
+        "temperature": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 0,
+            "description": "0 searches for the likeliest words; above it the model samples.",
+        },
+        "timestamp_granularities[]": _list(
+            GRANULARITIES, "Times in verbose_json: segments always have them, word adds `words`."
+        ),
+        "word_timestamps": {"type": "boolean", "default": False, "description": "The same as the granularity word."},
+        "include[]": _list(INCLUDES, "logprobs adds every token's log-probability (json, verbose_json and streams)."),
+        "chunking_strategy": {
+            "type": "string",
+            "default": "",
+            "description": (
+                'How speech is told from silence: auto, or {"type":"server_vad","threshold":0.5,'
+                '"prefix_padding_ms":300,"silence_duration_ms":500}.'
+            ),
+        },
+        "languages[]": _list((), "Languages to choose from when the model finds out which is spoken."),
+        "keywords[]": _list((), f"Terms to listen for, {MAX_HOTWORDS} at most. Only for models that take them."),
+    }
+
+
+def _transcription_only() -> Schema:
+    later = "Speakers are not told apart in this version: anything but {} is refused."
+    return {
+        "stream": {
+            "type": "boolean",
+            "default": False,
+            "description": "Send text as it becomes final, as server-sent events. With json or text only.",
+        },
+        "enable_speaker_diarization": {"type": "boolean", "default": False, "description": later.format("false")},
+    }
+
+
+def _list(choices: tuple[str, ...], description: str) -> Schema:
+    items: Schema = {"type": "string"} | ({"enum": list(choices)} if choices else {})
+    return {"type": "array", "items": items, "default": [], "description": description}

@@ -1,0 +1,219 @@
+"""Recognition while the caller listens: server-sent events, and an end to the work when the caller leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.domain.errors import EngineFailure, SpeechError
+from app.domain.transcript import Segment, Transcript, separator
+from app.protocols.openai.errors import envelope, internal_envelope
+from app.protocols.openai.wire import (
+    DeltaEvent,
+    DoneEvent,
+    languages,
+    logprob_bodies,
+    token_usage,
+    transcript_logprobs,
+)
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Proxies commonly give up on a silent connection after 30 to 60 seconds."""
+FAREWELL_SECONDS = 1.0
+"""More than a service needs after its last word; the caller is waiting for the end of the stream."""
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""Neither a cache nor nginx's buffer may hold back an event."""
+
+_T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
+
+
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, which is cancelled when the client leaves.
+
+    Raises:
+        ClientDisconnect: the client left first.
+    """
+    job = asyncio.create_task(work)
+    watcher = asyncio.create_task(until_disconnect(receive))
+    try:
+        await asyncio.wait({job, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise ClientDisconnect
+        return job.result()
+    finally:
+        await _end(job, watcher)
+
+
+class Feed:
+    """Segments as the service finishes them, made by one task so that its clean-up runs where its work ran.
+
+    `resources` are freed when the feed closes.
+    """
+
+    def __init__(self, items: AsyncIterator[Segment | Transcript], resources: AsyncExitStack) -> None:
+        self._resources = resources
+        # Unbounded: the whole transcript is small, and a slow reader must not hold back a recogniser.
+        self._ready: asyncio.Queue[Segment | Transcript | None] = asyncio.Queue()
+        self._pump = asyncio.create_task(self._run(items))
+        self._pump.add_done_callback(lambda _: self._ready.put_nowait(None))
+
+    async def _run(self, items: AsyncIterator[Segment | Transcript]) -> None:
+        try:
+            async for item in items:
+                self._ready.put_nowait(item)
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+
+    async def next(self, patience: float) -> Segment | Transcript | None:
+        """The next item; None when there is none within `patience` seconds.
+
+        Raises:
+            SpeechError: what ended the work.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                item = await self._ready.get()
+        except TimeoutError:
+            return None
+        if item is None:
+            self._pump.result()
+            raise EngineFailure("The recogniser ended without a transcript.")
+        return item
+
+    async def finish(self) -> None:
+        """After the last item: let the service put its things away, then free the resources."""
+        await asyncio.wait({self._pump}, timeout=FAREWELL_SECONDS)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the work, finished or not."""
+        try:
+            await _end(self._pump)
+        finally:
+            await self._resources.aclose()
+
+
+async def events(
+    feed: Feed, first: Segment | Transcript | None, *, logprobs: bool, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    """Server-sent events from `first` (None: not there yet) to the end of `feed`; a failure is the last event."""
+    said = _TextSoFar()
+    item = first
+    try:
+        while not isinstance(item, Transcript):
+            if isinstance(item, Segment):
+                yield _delta(said.add(item), item, logprobs=logprobs)
+            else:
+                yield KEEP_ALIVE
+            item = await feed.next(KEEP_ALIVE_SECONDS)
+        await feed.finish()  # before the last event: whoever reads it may expect the upload to be gone
+        if rest := said.finish(item.text):
+            yield _event(DeltaEvent(delta=rest))
+        yield _done(said.text, item, logprobs=logprobs)
+        yield DONE
+    except SpeechError as error:
+        _logger.warning("request %s: stream ended by %s: %s", request_id, error.code, error.message)
+        await feed.aclose()
+        yield _event(envelope(error))
+    except Exception:  # the request ends here, and its status line has long been sent
+        _logger.exception("request %s failed while streaming", request_id)
+        await feed.aclose()
+        yield _event(internal_envelope())
+
+
+class EventStream(Response):
+    """Sends events until they end or the client leaves; either way the feed behind them is closed."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, source: AsyncGenerator[bytes, None], feed: Feed, headers: dict[str, str]) -> None:
+        super().__init__(headers=HEADERS | headers)
+        del self.headers["content-length"]
+        self._source = source
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        sender = asyncio.create_task(self._send(send))
+        watcher = asyncio.create_task(until_disconnect(receive))
+        try:
+            await asyncio.wait({sender, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if sender.done():
+                sender.result()
+        finally:
+            try:
+                await _end(sender, watcher)
+            finally:
+                await self._feed.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._source) as source:
+            async for event in source:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _TextSoFar:
+    """What has been sent, so that all deltas together are the final text to the letter."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def add(self, segment: Segment) -> str:
+        """The delta of one more segment."""
+        text = segment.text and separator(self.text, segment.text) + segment.text
+        self.text += text
+        return text
+
+    def finish(self, whole: str) -> str:
+        """What `whole` has beyond what was sent; where it differs in spaces only, what was sent stands."""
+        rest = whole.removeprefix(self.text) if whole.startswith(self.text) else ""
+        self.text += rest
+        if self.text != whole and "".join(self.text.split()) != "".join(whole.split()):
+            _logger.error("the segments of a stream do not add up to its transcript")
+            self.text = whole
+        return rest
+
+
+def _delta(text: str, segment: Segment, *, logprobs: bool) -> bytes:
+    return _event(DeltaEvent(delta=text, logprobs=logprob_bodies(segment.logprobs) if logprobs else None))
+
+
+def _done(text: str, transcript: Transcript, *, logprobs: bool) -> bytes:
+    return _event(
+        DoneEvent(
+            text=text,
+            languages=languages(transcript),
+            logprobs=transcript_logprobs(transcript) if logprobs else None,
+            usage=token_usage(transcript.usage),
+        )
+    )
+
+
+def _event(body: BaseModel) -> bytes:
+    return b"data: " + body.model_dump_json(exclude_none=True).encode() + b"\n\n"
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,49 @@
+"""From a catalog entry to a running engine. An engine is a module under app/engines/ with a `load` function."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
+
+import app.engines
+from app.domain.engines import Recognizer, VoiceActivityDetector
+from app.modelstore.catalog import ModelEntry
+from app.settings import Settings
+
+_NICENESS = 5
+"""Compute threads stand back behind the event loop, so that answers and health checks stay prompt on busy cores."""
+
+
+def existing_engines() -> frozenset[str]:
+    """Names of this version's engines. None is imported."""
+    return frozenset(module.name for module in pkgutil.iter_modules(app.engines.__path__))
+
+
+def compute_threads(count: int) -> ThreadPoolExecutor:
+    """The threads all engines share: the compute budget. Engines loaded on them start their own threads as nice."""
+    return ThreadPoolExecutor(count, thread_name_prefix="compute", initializer=_stand_back)
+
+
+def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings) -> Recognizer:
+    """Load weights. Blocking: seconds. Raises EngineFailure."""
+    return cast("Callable[..., Recognizer]", _loader(entry))(entry.id, folder, settings)
+
+
+def load_detector(entry: ModelEntry, folder: Path, settings: Settings) -> VoiceActivityDetector:
+    """Load a voice activity detector. Blocking. Raises EngineFailure."""
+    return cast("Callable[..., VoiceActivityDetector]", _loader(entry))(entry.id, folder, settings)
+
+
+def _loader(entry: ModelEntry) -> object:
+    return importlib.import_module(f"app.engines.{entry.engine}").load
+
+
+def _stand_back() -> None:
+    if hasattr(os, "setpriority"):  # on Linux this is the calling thread's own, and what it starts inherits it
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

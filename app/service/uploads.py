@@ -1,0 +1,184 @@
+"""Before anything of a request is read or parsed: its name for the log, its key, and a bound on its bytes.
+
+Pure ASGI, because a framework parses a whole form before its own checks run. How a refusal looks is a protocol's
+affair: `refuse` is handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.domain.errors import AuthenticationFailed, RequestError, UploadTooLarge
+from app.service.auth import KeyRing, presented_keys
+
+Refuse: TypeAlias = Callable[[RequestError, str], Response]
+"""Draws the answer to a refused request, given its path."""
+
+FORM_SLACK = 1024 * 1024
+"""What a form's other fields and part headers may take on top of the file."""
+OPEN_PATHS = frozenset({"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/favicon.ico"})
+OPEN_PREFIXES = ("/health", "/static-offline-docs/")
+LINGER_SECONDS = 30.0
+LINGER_IDLE_SECONDS = 5.0
+"""How long a refused sender is listened to, in all and between two chunks. Most clients send their whole body before
+they look for an answer; a connection that closes under them is all they would see (nginx's figures)."""
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class RequestId:
+    """Names every HTTP request: the client's own X-Request-ID when it is harmless, else a fresh one.
+
+    The id is in `scope["state"]["request_id"]` and on the answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        name = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = name
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = name
+            await send(message)
+
+        await self._app(scope, receive, send_named)
+
+
+class UploadGuard:
+    """Lets a request through to the application only with a key, and never more than `max_bytes` of file.
+
+    Bodies that say how long they are are refused at once; others are counted as they arrive, and the read that
+    crosses the limit raises UploadTooLarge into the application, whose error handlers answer it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keyring: KeyRing,
+        max_bytes: int,
+        refuse: Refuse,
+        open_paths: Collection[str] = OPEN_PATHS,
+        open_prefixes: tuple[str, ...] = OPEN_PREFIXES,
+    ) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._max_bytes = max_bytes
+        self._refuse = refuse
+        self._open_paths = frozenset(open_paths)
+        self._open_prefixes = open_prefixes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, send, self._max_bytes, expected=_has_body(scope))
+        try:
+            self._check(scope)
+        except RequestError as error:
+            await self._refuse(error, str(scope["path"]))(scope, body.receive_unbounded, body.send)
+            return
+        await self._app(scope, body.receive, body.send)
+
+    def _check(self, scope: Scope) -> None:
+        path = str(scope["path"])
+        is_open = path in self._open_paths or path.startswith(self._open_prefixes)
+        if not is_open and not self._may_ask(scope):
+            raise AuthenticationFailed("A valid API key is needed: send it as Authorization: Bearer <key>.")
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced) > self._max_bytes + FORM_SLACK:
+            raise _too_large(self._max_bytes)
+
+    def _may_ask(self, scope: Scope) -> bool:
+        if self._keyring.open:
+            return True
+        keys: list[str] = presented_keys(scope["headers"])
+        return any(self._keyring.allows(key) for key in keys)
+
+
+class _Body:
+    """One request's body on its way in, and the answer on its way out.
+
+    An answer that starts before the body has ended closes its connection, and waits a while for the sender to notice.
+    """
+
+    def __init__(self, receive: Receive, send: Send, max_bytes: int, *, expected: bool) -> None:
+        self._receive = receive
+        self._send = send
+        self._max_bytes = max_bytes
+        self._received = 0
+        self._ended = not expected
+        self._closing = False
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        Raises:
+            UploadTooLarge: the body has crossed the limit.
+        """
+        message = await self.receive_unbounded()
+        if self._received > self._max_bytes + FORM_SLACK:
+            raise _too_large(self._max_bytes)
+        return message
+
+    async def receive_unbounded(self) -> Message:
+        """The next message, whatever its size."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            self._ended = self._ended or not message.get("more_body", False)
+        else:
+            self._ended = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the last one of an early answer waits until the sender has been heard out."""
+        if message["type"] == "http.response.start":
+            await self._start(message)
+        elif message["type"] == "http.response.body" and not message.get("more_body", False) and self._closing:
+            await self._send({**message, "more_body": True})
+            await self._hear_out()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._send(message)
+
+    async def _start(self, message: Message) -> None:
+        if not self._ended and message["status"] >= 400:
+            self._closing = True
+            MutableHeaders(scope=message)["connection"] = "close"
+        await self._send(message)
+
+    async def _hear_out(self) -> None:
+        deadline = asyncio.get_running_loop().time() + LINGER_SECONDS
+        while not self._ended and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            try:
+                async with asyncio.timeout(min(left, LINGER_IDLE_SECONDS)):
+                    await self.receive_unbounded()
+            except TimeoutError:
+                return
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _too_large(max_bytes: int) -> UploadTooLarge:
+    message = f"The upload is larger than this server takes ({max_bytes} bytes, MAX_AUDIO_SIZE)."
+    return UploadTooLarge(message, param="file")

