@@ -17,7 +17,6 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Literal
 
-from app.cli.models import existing_engines
 from app.domain.errors import SpeechError
 from app.modelstore.catalog import CATALOG, WheelMirror
 from app.modelstore.disk import human_size
@@ -25,6 +24,7 @@ from app.modelstore.machine import Machine, read_machine
 from app.modelstore.selection import Choice, choose, needed
 from app.modelstore.sources import Endpoints, MirrorError, await_name
 from app.modelstore.store import ModelStore
+from app.service.loading import existing_engines
 from app.settings import Settings, read_environment
 
 Status = Literal["OK", "WARN", "FAIL"]

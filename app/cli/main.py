@@ -38,6 +38,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (sys.argv when None); returns the exit status: 0 well, 1 a check failed, 2 an error."""
+    _open_standard_streams()
     arguments = build_parser().parse_args(argv)
     try:
         settings = Settings(**_overrides(arguments))
@@ -88,6 +89,19 @@ def version() -> str:
         return str(tomllib.loads(project.read_text("utf-8"))["project"]["version"])
     except (OSError, ValueError, KeyError):
         return "unknown"
+
+
+def _open_standard_streams() -> None:
+    """Fill closed descriptors 0, 1 and 2 with the null device.
+
+    Started without them (some supervisors do), the next files and sockets opened would get these numbers, and libuv
+    aborts a child process that it is to hand one of them to: no decoder would ever start.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import pkgutil
 import sys
 from pathlib import Path
 from typing import Any
 
-import app.engines
 from app.domain.errors import ModelStoreError, UnknownModel
 from app.modelstore.catalog import CatalogEntry, ModelEntry
 from app.modelstore.disk import human_size
@@ -16,6 +14,7 @@ from app.modelstore.machine import read_machine
 from app.modelstore.progress import console_progress
 from app.modelstore.selection import Choice, choose, needed
 from app.modelstore.store import OWN_FOLDER, ModelStore
+from app.service.loading import existing_engines
 from app.settings import Settings
 
 
@@ -44,11 +43,6 @@ def add_parser(commands: Any) -> None:
     action = actions.add_parser("unpack", help="verify a tar made by pack and place its models")
     action.add_argument("file", type=Path, metavar="FILE", help="the tar to read")
     action.set_defaults(run=unpack_models)
-
-
-def existing_engines() -> frozenset[str]:
-    """Names of this version's engines: the modules under app/engines/. None is imported."""
-    return frozenset(module.name for module in pkgutil.iter_modules(app.engines.__path__))
 
 
 def chosen(settings: Settings) -> Choice:

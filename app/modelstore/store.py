@@ -157,8 +157,7 @@ class ModelStore:
         target = self.target(entry.id)
         staging.mkdir(parents=True, exist_ok=True)
         broken = self._ledger.broken(target, entry.files)
-        missing = [file for file in broken if not is_intact(staging / file.path, file)]
-        missing = [file for file in missing if not self._copy_from_cache(entry, file, staging)]
+        missing = [file for file in broken if not self._have(entry, file, staging)]
         self._check_room(entry, missing)
         reasons: list[str] = []
         for mirror_name in self.settings.model_mirrors:
@@ -200,8 +199,11 @@ class ModelStore:
             progress.note(f"{entry.id}: {reason}")
         return reasons
 
-    def _copy_from_cache(self, entry: CatalogEntry, file: ModelFile, staging: Path) -> bool:
-        """Take one file from a cache that cannot be used in place because another of its files differs."""
+    def _have(self, entry: CatalogEntry, file: ModelFile, staging: Path) -> bool:
+        """Whether `file` is in `staging`: from an earlier try, or taken from a cache whose other files differ."""
+        if is_intact(staging / file.path, file):
+            return True
+        (staging / file.path).unlink(missing_ok=True)  # another version's: what is there by name is held to be right
         for cache in cache_folders(entry, self.settings):
             if is_intact(cache.path / file.path, file):
                 (staging / file.path).parent.mkdir(parents=True, exist_ok=True)

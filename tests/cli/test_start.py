@@ -256,6 +256,19 @@ def test_a_start_with_the_models_there_imports_no_downloader(tmp_path: Path) -> 
     assert result.stdout == "[]\n"
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- 2>&-", "<&- 2>&- >&-"])
+def test_closed_standard_streams_are_filled(closed: str, tmp_path: Path) -> None:
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from app.cli.main import main; main(['models', 'list']); "
+        "open('seen', 'w').write(' '.join(str(os.fstat(number).st_rdev != 0) for number in range(3)))"
+    )
+    command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", script, str(ROOT)]
+    subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=30, check=True)
+    seen = (tmp_path / "seen").read_text().split()
+    assert seen[0] == "True"
+    assert seen.count("True") >= closed.count("&-")
+
+
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     command = f'"{sys.executable}" -u "{ROOT / "start.py"}" models list | true'
     result = subprocess.run(

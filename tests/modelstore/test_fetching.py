@@ -76,6 +76,14 @@ def test_a_rotten_beginning_is_fetched_again(make_store: MakeStore, scope: Hub) 
     assert scope.asked("model.bin") == ["bytes=1000-", ""]
 
 
+def test_leftovers_of_another_version_are_fetched_again(make_store: MakeStore, scope: Hub) -> None:
+    store = make_store()
+    staging = store.settings.models_dir / ".staging" / "toy"
+    write_files(staging, {**CONTENT, "config.json": CONTENT["config.json"].swapcase()})
+    assert content_of(store.ensure("toy")) == CONTENT
+    assert [path for path, _ in scope.requests] == [SCOPE + "config.json"]
+
+
 def test_a_server_without_ranges_sends_it_all(make_store: MakeStore, scope: Hub) -> None:
     scope.says(SCOPE + BIN, "drop", "norange")
     assert content_of(make_store().ensure("toy")) == CONTENT

@@ -1,0 +1,56 @@
+# One command each; every one makes the environment it needs.
+#   make run      a working service on http://127.0.0.1:8000
+#   make test     all tests
+#   make lint     style, types, layers
+#   make sample   a real recording to try the service with
+#   make bench    speed and accuracy beside the usual way of calling the same model
+
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BENCH_VENV := .venv-bench
+
+.PHONY: run test lint format sample bench clean
+
+run: $(VENV)/.run
+	@$(VENV)/bin/python start.py
+
+test: $(VENV)/.dev
+	@$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.dev
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/pyright
+	@$(VENV)/bin/lint-imports
+
+format: $(VENV)/.dev
+	@$(VENV)/bin/ruff check --fix
+	@$(VENV)/bin/ruff format
+
+sample: $(VENV)/.run
+	@$(VENV)/bin/python start.py sample
+
+bench: $(VENV)/.run $(BENCH_VENV)/.bench
+	@$(BENCH_VENV)/bin/python -m benchmarks.run
+
+$(VENV)/.run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	  || { echo "Python 3.11 or 3.12 is needed (make run PYTHON=/path/to/python3.12); $(PYTHON) is another." >&2; exit 1; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what serving needs (the first time takes a minute) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "installing what tests need ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(BENCH_VENV)/.bench: requirements-bench.txt requirements.txt
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@echo "installing the baseline ..."
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .ruff_cache .import_linter_cache
