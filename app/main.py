@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The application. Its lifespan builds the service, loads models in the background and closes everything."""
 
     @asynccontextmanager
-    async def lifespan(application: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(application: FastAPI) -> AsyncGenerator[None, None]:
         service = SpeechService(settings)
         application.state.service = service
         application.state.started = time.monotonic()

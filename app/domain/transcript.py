@@ -24,7 +24,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One decoded token: its text (may be empty inside a multi-byte character), its UTF-8 bytes, its natural-log probability."""
+    """One decoded token: its text (U+FFFD inside a character), its UTF-8 bytes, its natural-log probability."""
 
     token: str
     utf8: bytes

@@ -1,8 +1,8 @@
 """FSMN-VAD on ONNX Runtime: where somebody speaks.
 
-Model: FunASR's FSMN-VAD (16 kHz), Zhang et al., "Deep-FSMN for Large Vocabulary Continuous Speech Recognition", 2018, and
-its model card. It scores each 10 ms frame; the decision (a 200 ms window that must be three quarters speech) follows the
-values in the model's own configuration.
+Model: FunASR's FSMN-VAD (16 kHz), Zhang et al., "Deep-FSMN for Large Vocabulary Continuous Speech Recognition", 2018,
+and its model card. It scores each 10 ms frame; the decision (a 200 ms window that must be three quarters speech)
+follows the values in the model's own configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import kaldi_native_fbank as knf
 import numpy as np
@@ -38,8 +38,8 @@ _ONSET = 15
 _THRESHOLD = 0.8
 """Least speech probability of a speech frame: p(speech) >= p(noise) + 0.6 (speech_noise_thres)."""
 _SILENCE = 0.3
-"""Seconds of quiet that end a span. Shorter than the live model's 0.8: merging spans into pieces is the pipeline's work,
-and the more pauses it knows the better it can choose where to cut."""
+"""Seconds of quiet that end a span. Shorter than the live model's 0.8: merging spans into pieces is the pipeline's
+work, and the more pauses it knows the better it can choose where to cut."""
 _FRAME_SAMPLES = 400
 _HOP_SAMPLES = 160
 _CHUNK_FRAMES = 3000
@@ -55,7 +55,7 @@ class _Normalisation:
 
     @classmethod
     def read(cls, path: Path) -> _Normalisation:
-        """Mean and variance normalisation of a Kaldi-style am.mvn: two bracketed rows of 400 numbers after the splice."""
+        """Mean and variance normalisation from a Kaldi-style am.mvn: two bracketed rows of 400 numbers."""
         rows = [row.split() for row in re.findall(r"\[([^\]]*)\]", path.read_text(encoding="utf-8"))]
         long = [np.array(row, dtype=np.float32) for row in rows if len(row) > 1]
         if len(long) != 2 or len(long[0]) != len(long[1]):
@@ -109,7 +109,8 @@ def _filter_banks(samples: Floats) -> Floats:
     options.frame_opts.window_type = "hamming"
     options.mel_opts.num_bins = 80
     bank = knf.OnlineFbank(options)
-    bank.accept_waveform(SAMPLE_RATE, samples * 32768.0)  # the model was trained on 16-bit numbers
+    scaled = samples * 32768.0  # the model was trained on 16-bit numbers
+    bank.accept_waveform(SAMPLE_RATE, cast("list[float]", scaled))  # its stub knows lists only
     bank.input_finished()
     return np.stack([bank.get_frame(index) for index in range(bank.num_frames_ready)])
 

@@ -1,10 +1,10 @@
-"""One recording through a recogniser: cut, language settled, pieces recognised together with everybody else's, in order."""
+"""One recording through a recogniser: its language settled, its pieces recognised beside everybody else's, in order."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
 from app.domain.engines import Hypothesis, Piece, PieceRequest, Recognizer, Sound
@@ -36,7 +36,7 @@ class Recognition:
         self._options = options
         self._in_flight = _AHEAD * recognizer.parallel_calls
 
-    async def pieces(self, cuts: Sequence[Cut]) -> AsyncIterator[Heard]:
+    async def pieces(self, cuts: Sequence[Cut]) -> AsyncGenerator[Heard, None]:
         """Every piece in order, each as soon as it and those before it are done. Closing it drops what still waits.
 
         Raises:
@@ -56,7 +56,7 @@ class Recognition:
         async for heard in self._in_order(cuts[head:], options):
             yield heard
 
-    async def _in_order(self, cuts: Sequence[Cut], options: RecognitionOptions) -> AsyncIterator[Heard]:
+    async def _in_order(self, cuts: Sequence[Cut], options: RecognitionOptions) -> AsyncGenerator[Heard, None]:
         waiting: deque[tuple[Cut, asyncio.Task[Hypothesis]]] = deque()
         upcoming = iter(cuts)
         try:

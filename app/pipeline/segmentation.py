@@ -55,7 +55,7 @@ def cut(sound: Sound, spans: Sequence[SpeechSpan], longest: float) -> list[Cut]:
 
 
 def _divided(spans: list[SpeechSpan], room: float) -> tuple[list[SpeechSpan], list[SpeechSpan]]:
-    """Spans whose first part fits into `room` and whose last one does not, divided at the widest late pause that fits."""
+    """Spans that are too long for `room` together, divided at the widest late pause that makes the first part fit."""
     start = spans[0].start
     fitting = [index for index in range(1, len(spans)) if spans[index - 1].end - start <= room]
     late = [index for index in fitting if spans[index - 1].end - start >= room * _EARLIEST_CUT] or fitting[-1:]

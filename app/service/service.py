@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from app.modelstore.selection import Choice, choose
 from app.modelstore.store import ModelStore
 from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
-from app.pipeline.chinese import Simplifier
+from app.pipeline.chinese import ChineseWriting
 from app.pipeline.recognition import Heard, Recognition
 from app.pipeline.segmentation import cut
 from app.service.loading import compute_threads, existing_engines, load_detector, load_recognizer
@@ -73,7 +73,7 @@ class SpeechService:
         self._compute: ThreadPoolExecutor = compute_threads(settings.threads)
         self._detector: VoiceActivityDetector | None = None
         self._loaded: dict[str, _Loaded] = {}
-        self._simplifier = Simplifier()
+        self._chinese = ChineseWriting()
         self._active = 0
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -204,16 +204,13 @@ class SpeechService:
         hypothesis = heard.hypothesis
         if hypothesis.language != "zh" or options.task == "translate":
             return heard
-        simplifier = self._simplifier
-        return replace(
-            heard,
-            hypothesis=replace(
-                hypothesis, text=simplifier.text(hypothesis.text), words=simplifier.words(hypothesis.words)
-            ),
+        written = replace(
+            hypothesis, text=self._chinese.text(hypothesis.text), words=self._chinese.words(hypothesis.words)
         )
+        return replace(heard, hypothesis=written)
 
     @contextmanager
-    def _admitted(self) -> Iterator[None]:
+    def _admitted(self) -> Generator[None, None, None]:
         if self._active >= self.settings.max_requests:
             raise Overloaded(
                 f"The server is working on {self._active} requests already. Try again shortly.",

@@ -1,4 +1,7 @@
-"""OpenAI's Whisper (Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022) on CTranslate2."""
+"""OpenAI's Whisper on CTranslate2.
+
+Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", 2022.
+"""
 
 from __future__ import annotations
 
@@ -16,4 +19,6 @@ def load(model_id: str, folder: Path, settings: Settings) -> WhisperRecognizer:
         threads=settings.threads,
         compute_type=settings.asr_compute_type,
         beam_size=settings.asr_beam_size,
+        window_seconds=float(settings.asr_whisper_window),
+        chinese_style=settings.asr_chinese_style,
     )

@@ -44,8 +44,8 @@ def timed_words(
     clock = 0.0
     for word, length in zip(words, lengths, strict=True):
         end_of_tokens = float(starts[word.first + word.count])
-        # Attention reaches a word late and stays too long after it: an overlong word keeps its end if it opens the piece
-        # (the pause was before it) and its start otherwise.
+        # Attention lingers over pauses: an overlong word keeps its end if it opens the piece (the pause was before it)
+        # and its start otherwise.
         start = end_of_tokens - longest if length > longest and not timed else float(starts[word.first])
         start = min(max(start, clock), seconds)
         end = min(max(min(end_of_tokens, start + longest), start + FRAME_SECONDS), seconds)

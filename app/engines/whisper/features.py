@@ -24,7 +24,7 @@ class LogMel:
         self._window = np.hanning(_FFT + 1)[:-1].astype(np.float32)
 
     def __call__(self, samples: Floats, seconds: float) -> Floats:
-        """float32 of shape (bands, 100 * seconds): the samples, padded with silence to `seconds`, which they must fit."""
+        """float32 of shape (bands, 100 * seconds): the samples, padded with silence to `seconds` or cut there."""
         frames = round(seconds * SAMPLE_RATE) // HOP
         # Only the frames that touch sound are computed; silence has one constant value, filled in below.
         heard = min(frames, len(samples) // HOP + 3)
@@ -39,7 +39,7 @@ class LogMel:
 
 
 def _mel_filters(bands: int) -> Floats:
-    """Triangular filters of equal area on Slaney's mel scale (linear to 1 kHz, then logarithmic): shape (bands, 201)."""
+    """Triangles of equal area on Slaney's mel scale (linear to 1 kHz, then logarithmic): shape (bands, 201)."""
     edges = _slaney_to_hertz(np.linspace(0.0, _hertz_to_slaney(SAMPLE_RATE / 2), bands + 2))
     bins = np.linspace(0.0, SAMPLE_RATE / 2, _FFT // 2 + 1)
     widths = np.diff(edges)

@@ -1,12 +1,13 @@
 """Whisper as a Recognizer: pieces of up to 30 s, several a call, words with times.
 
 How it is fast on a CPU (measured by `make bench`): each call runs on one thread and several calls run at once; sound
-of up to 15 s is encoded in a 15 s window (a quarter of the 30 s window's work); encoding one piece at a time is fastest,
-decoding several together is; the language is read from the encoding that is decoded.
+of up to 15 s is encoded in a 15 s window (a quarter of the 30 s window's work); pieces are encoded one by one and
+decoded together, which is fastest for each; the language is read from the encoding that is decoded.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,6 @@ import numpy as np
 
 from app.domain.engines import Capabilities, Hypothesis, PieceRequest
 from app.domain.errors import EngineFailure
-from app.domain.options import RecognitionOptions
 from app.domain.transcript import TokenLogprob, Word
 from app.engines.whisper.alignment import timed_words, token_starts
 from app.engines.whisper.features import HOP, LogMel
@@ -32,29 +32,42 @@ if TYPE_CHECKING:
 
 _SHORT_WINDOW, _LONG_WINDOW = 15.0, 30.0
 """Seconds encoded. The model was trained on 30; below 15 it repeats itself in every fourth clip."""
-_SHORT_ROOM = 0.2
-"""Seconds of silence a piece must leave at the end of the short window."""
+_ROOM = 0.2
+"""Seconds of silence a piece should leave at the end of its window."""
 _BATCH = 4
 """Pieces decoded together; more gain nothing on a CPU."""
 _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
 """The authors' thresholds for a failed decoding: text that repeats, text it does not believe in, no speech."""
 _DECODER_POSITIONS = 448
+_STYLE = {"zh": "对，没错。你说得很好，请继续。"}
+"""What a piece in a language is told to follow when the caller gave no context: Whisper then writes Chinese with
+punctuation and in simplified characters, and mishears less (`python -m benchmarks.padding`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """One piece ready to be decoded. `encoded` is float32 of shape (1, positions, width)."""
+
+    encoded: Floats
+    seconds: float
+    language: str
+    languages: dict[str, float]
+    prompt: list[int]
+    style: str
+    temperature: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """One decoding of one piece. `encoded` is what it was decoded from, float32 of shape (1, positions, width)."""
+    """One decoding of one piece."""
 
-    encoded: Floats
-    language: str
-    languages: dict[str, float]
+    draft: _Draft
     tokens: list[int]
     text: str
     avg_logprob: float
     no_speech_prob: float
-    temperature: float
-    prompt_tokens: int
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
     @property
     def compression_ratio(self) -> float:
@@ -63,14 +76,25 @@ class _Decoded:
         return len(raw) / len(zlib.compress(raw)) if raw else 0.0
 
     @property
-    def failed(self) -> bool:
-        """Whether another way of decoding may do better."""
-        return self.compression_ratio > _COMPRESSION_LIMIT or (self.avg_logprob < _LOGPROB_LIMIT and not self.silent)
+    def repeats(self) -> bool:
+        """Whether the text repeats itself beyond what people say."""
+        return self.compression_ratio > _COMPRESSION_LIMIT
+
+    @property
+    def parrots(self) -> bool:
+        """Whether the text is what the model was shown as style, not what was said."""
+        spoken = _letters(self.text)
+        return bool(spoken) and any(spoken == _letters(part) for part in _sentence_runs(self.draft.style))
 
     @property
     def silent(self) -> bool:
         """Whether the model says there is no speech and does not believe its own text."""
         return self.no_speech_prob > _NO_SPEECH_LIMIT and self.avg_logprob < _LOGPROB_LIMIT
+
+    @property
+    def failed(self) -> bool:
+        """Whether another way of decoding may do better."""
+        return self.repeats or (self.avg_logprob < _LOGPROB_LIMIT and not self.silent)
 
 
 class WhisperRecognizer:
@@ -80,7 +104,17 @@ class WhisperRecognizer:
         EngineFailure: the folder is not a CTranslate2 Whisper.
     """
 
-    def __init__(self, model_id: str, folder: Path, *, threads: int, compute_type: str, beam_size: int) -> None:
+    def __init__(
+        self,
+        model_id: str,
+        folder: Path,
+        *,
+        threads: int,
+        compute_type: str = "int8",
+        beam_size: int = 5,
+        window_seconds: float = _SHORT_WINDOW,
+        chinese_style: bool = True,
+    ) -> None:
         try:
             self._model = ctranslate2.models.Whisper(
                 str(folder), device="cpu", compute_type=compute_type, inter_threads=threads, intra_threads=1
@@ -93,13 +127,14 @@ class WhisperRecognizer:
         self.parallel_calls = threads
         self.batch_cost = _BATCH * _SHORT_WINDOW
         self._beam_size = beam_size
+        self._styles = _STYLE if chinese_style else {}
         self._vocabulary = Vocabulary(folder)
         self._log_mel = LogMel(self._model.n_mels)
         self.capabilities = Capabilities(
             languages=self._vocabulary.languages,
             tasks=frozenset({"transcribe", "translate"}),
             max_seconds=_LONG_WINDOW,
-            preferred_seconds=_SHORT_WINDOW - _SHORT_ROOM,
+            preferred_seconds=window_seconds - _ROOM,
             word_times=True,
             prompt=True,
             hotwords=True,
@@ -112,9 +147,10 @@ class WhisperRecognizer:
         return _window(request.piece.seconds)
 
     def batch_key(self, request: PieceRequest) -> Hashable:
-        """Pieces of one call share the window and where in the prompt the text starts."""
-        context, _ = self._context(request.options)
-        return _window(request.piece.seconds), len(context), request.options.temperature
+        """Pieces of one call share the window, the temperature, and where in the prompt the text starts."""
+        options = request.options
+        context, _ = self._vocabulary.context(options.prompt, options.hotwords)
+        return _window(request.piece.seconds), options.temperature, len(context)
 
     def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
         """See Recognizer.recognize."""
@@ -130,9 +166,6 @@ class WhisperRecognizer:
         """Free the model's memory."""
         self._model.unload_model()
 
-    def _context(self, options: RecognitionOptions) -> tuple[list[int], bool]:
-        return self._vocabulary.context(options.prompt, options.hotwords)
-
     def _encode(self, request: PieceRequest, window: float) -> Floats:
         features = self._log_mel(request.piece.samples, window)
         return np.array(self._model.encode(ctranslate2.StorageView.from_array(features[None])), dtype=np.float32)
@@ -147,63 +180,84 @@ class WhisperRecognizer:
         total = sum(chances.values())
         return {name: chance / total for name, chance in chances.items()}
 
-    def _decode(
-        self, requests: Sequence[PieceRequest], encoded: Sequence[Floats], no_repeat: int = 0
-    ) -> list[_Decoded]:
-        """Decode pieces together. All share a batch key, so their prompts have one length and one temperature."""
-        languages = [self._languages(*pair) for pair in zip(requests, encoded, strict=True)]
-        chosen = [max(chances, key=chances.__getitem__) for chances in languages]
-        contexts = [self._context(request.options) for request in requests]
-        prompts = [
-            self._vocabulary.prompt(context, language, request.options.task)
-            for (context, _), language, request in zip(contexts, chosen, requests, strict=True)
-        ]
-        temperature = requests[0].options.temperature
-        longest = max(request.piece.seconds for request in requests)
+    def _decode(self, requests: Sequence[PieceRequest], encoded: Sequence[Floats]) -> list[_Decoded]:
+        """Decode pieces of one batch key, those with prompts of one length together."""
+        drafts = [self._draft(request, sound) for request, sound in zip(requests, encoded, strict=True)]
+        by_length: dict[int, list[int]] = {}
+        for index, draft in enumerate(drafts):
+            by_length.setdefault(len(draft.prompt), []).append(index)
+        decoded: dict[int, _Decoded] = {}
+        for indices in by_length.values():
+            decoded.update(zip(indices, self._generate([drafts[index] for index in indices]), strict=True))
+        return [decoded[index] for index in range(len(drafts))]
+
+    def _draft(self, request: PieceRequest, encoded: Floats, *, styled: bool = True) -> _Draft:
+        """Everything that decoding a piece needs."""
+        options = request.options
+        languages = self._languages(request, encoded)
+        language = max(languages, key=languages.__getitem__)
+        free = styled and options.task == "transcribe" and not options.prompt and not options.hotwords
+        style = self._styles.get(language, "") if free else ""
+        context, truncated = self._vocabulary.context(options.prompt or style, options.hotwords)
+        return _Draft(
+            encoded=encoded,
+            seconds=request.piece.seconds,
+            language=language,
+            languages=languages,
+            prompt=self._vocabulary.prompt(context, language, options.task),
+            style=style,
+            temperature=options.temperature,
+            warnings=("prompt_truncated",) if truncated else (),
+        )
+
+    def _generate(self, drafts: Sequence[_Draft], no_repeat: int = 0) -> list[_Decoded]:
+        """Decode drafts with prompts of one length and one temperature in one call of the model."""
+        temperature, prompt_length = drafts[0].temperature, len(drafts[0].prompt)
         results = self._model.generate(
-            ctranslate2.StorageView.from_array(np.concatenate(encoded)),
-            prompts,
+            ctranslate2.StorageView.from_array(np.concatenate([draft.encoded for draft in drafts])),
+            [draft.prompt for draft in drafts],
             beam_size=1 if temperature else self._beam_size,
             num_hypotheses=self._beam_size if temperature else 1,
             sampling_topk=0 if temperature else 1,
             sampling_temperature=temperature or 1.0,
-            max_length=min(_DECODER_POSITIONS, len(prompts[0]) + _token_bound(longest)),
+            max_length=min(_DECODER_POSITIONS, prompt_length + _token_bound(max(draft.seconds for draft in drafts))),
             no_repeat_ngram_size=no_repeat,
             suppress_tokens=self._vocabulary.suppressed,
             return_scores=True,
             return_no_speech_prob=True,
         )
-        decoded: list[_Decoded] = []
-        for index, result in enumerate(results):
-            raw = result.sequences_ids[0]
-            tokens = self._vocabulary.text_tokens(raw)
-            decoded.append(
-                _Decoded(
-                    encoded=encoded[index],
-                    language=chosen[index],
-                    languages=languages[index],
-                    tokens=tokens,
-                    text=self._vocabulary.decode(tokens).strip(),
-                    avg_logprob=float(result.scores[0]) * len(raw) / (len(raw) + 1),
-                    no_speech_prob=float(result.no_speech_prob),
-                    temperature=temperature,
-                    prompt_tokens=len(prompts[index]),
-                    warnings=("prompt_truncated",) if contexts[index][1] else (),
-                )
-            )
-        return decoded
+        return [
+            self._decoded(draft, result.sequences_ids[0], float(result.scores[0]), float(result.no_speech_prob))
+            for draft, result in zip(drafts, results, strict=True)
+        ]
+
+    def _decoded(self, draft: _Draft, raw: Sequence[int], score: float, no_speech_prob: float) -> _Decoded:
+        tokens = self._vocabulary.text_tokens(raw)
+        return _Decoded(
+            draft=draft,
+            tokens=tokens,
+            text=self._vocabulary.decode(tokens).strip(),
+            avg_logprob=score * len(raw) / (len(raw) + 1),  # the score is the mean without the end token
+            no_speech_prob=no_speech_prob,
+            warnings=draft.warnings,
+        )
 
     def _mended(self, request: PieceRequest, first: _Decoded) -> _Decoded:
         """A failed decoding tried again, by deterministic means only: the same sound always gives the same words.
 
-        First in the window the model was trained on, then forbidding repeated phrases; a loop that survives is cut.
+        First without the style if its words came back, then in the window the model was trained on, then forbidding
+        repeated phrases; a loop that survives is cut.
         """
         best = first
+        if best.parrots:
+            best = self._generate([self._draft(request, best.draft.encoded, styled=False)])[0]
         if best.failed and _window(request.piece.seconds) < _LONG_WINDOW:
-            best = _better(best, self._decode([request], [self._encode(request, _LONG_WINDOW)])[0])
+            encoded = self._encode(request, _LONG_WINDOW)
+            styled = bool(best.draft.style)
+            best = _better(best, self._generate([self._draft(request, encoded, styled=styled)])[0])
         if best.failed:
-            best = _better(best, self._decode([request], [best.encoded], no_repeat=4)[0])
-        if best.compression_ratio > _COMPRESSION_LIMIT:
+            best = _better(best, self._generate([best.draft], no_repeat=4)[0])
+        if best.repeats:
             tokens = collapse(best.tokens)
             if len(tokens) < len(best.tokens):
                 text = self._vocabulary.decode(tokens).strip()
@@ -219,31 +273,31 @@ class WhisperRecognizer:
             words, logprobs = self._aligned(request, decoded)
         return Hypothesis(
             text=decoded.text,
-            language=decoded.language,
-            languages=decoded.languages,
+            language=decoded.draft.language,
+            languages=decoded.draft.languages,
             words=words,
             tokens=tuple(decoded.tokens),
             logprobs=logprobs if request.options.logprobs else (),
-            temperature=decoded.temperature,
+            temperature=decoded.draft.temperature,
             avg_logprob=decoded.avg_logprob,
             compression_ratio=decoded.compression_ratio,
             no_speech_prob=decoded.no_speech_prob,
-            audio_tokens=decoded.encoded.shape[1],
-            prompt_tokens=decoded.prompt_tokens,
+            audio_tokens=decoded.draft.encoded.shape[1],
+            prompt_tokens=len(decoded.draft.prompt),
             warnings=decoded.warnings,
         )
 
     def _aligned(self, request: PieceRequest, decoded: _Decoded) -> tuple[tuple[Word, ...], tuple[TokenLogprob, ...]]:
         vocabulary, tokens = self._vocabulary, decoded.tokens
         aligned = self._model.align(
-            ctranslate2.StorageView.from_array(decoded.encoded),
-            vocabulary.start_sequence(decoded.language, request.options.task),
+            ctranslate2.StorageView.from_array(decoded.draft.encoded),
+            vocabulary.start_sequence(decoded.draft.language, request.options.task),
             [tokens],
             max(2, len(request.piece.samples) // HOP),
         )[0]
         chances = [float(chance) for chance in aligned.text_token_probs]
         starts = token_starts(aligned.alignments, len(tokens))
-        written = "en" if request.options.task == "translate" else decoded.language
+        written = "en" if request.options.task == "translate" else decoded.draft.language
         words = timed_words(vocabulary.words(tokens, written), tokens, starts, chances, request.piece.seconds)
         logprobs = tuple(
             TokenLogprob(vocabulary.decode([token]), vocabulary.token_bytes(token), float(np.log(max(chance, 1e-10))))
@@ -254,7 +308,7 @@ class WhisperRecognizer:
 
 def _window(seconds: float) -> float:
     """Seconds of the window a piece is encoded in."""
-    return _SHORT_WINDOW if seconds <= _SHORT_WINDOW - _SHORT_ROOM else _LONG_WINDOW
+    return _SHORT_WINDOW if seconds <= _SHORT_WINDOW - _ROOM else _LONG_WINDOW
 
 
 def _token_bound(seconds: float) -> int:
@@ -264,7 +318,17 @@ def _token_bound(seconds: float) -> int:
 
 def _better(first: _Decoded, second: _Decoded) -> _Decoded:
     """The one that does not repeat itself; of two alike, the one the model believes in more."""
-    repeats = [decoded.compression_ratio > _COMPRESSION_LIMIT for decoded in (first, second)]
-    if repeats[0] != repeats[1]:
-        return second if repeats[0] else first
+    if first.repeats != second.repeats:
+        return second if first.repeats else first
     return second if second.avg_logprob > first.avg_logprob else first
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text if character.isalnum())
+
+
+def _sentence_runs(text: str) -> list[str]:
+    """Every run of consecutive phrases of a text: all that a model may repeat of it."""
+    phrases = [phrase for phrase in re.split(r"[，。！？]", text) if phrase]
+    count = len(phrases)
+    return ["".join(phrases[first:last]) for first in range(count) for last in range(first + 1, count + 1)]

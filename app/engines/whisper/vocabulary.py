@@ -140,7 +140,9 @@ class Vocabulary:
 
 def _stands_alone(last: TokenWord, unit: TokenWord) -> bool:
     """In an unspaced language, whether `unit` begins a word of its own: unless both are Latin letters or digits."""
-    return not (last.text[-1].isascii() and last.text[-1].isalnum() and unit.text[0].isascii() and unit.text[0].isalnum())
+    return not (
+        last.text[-1].isascii() and last.text[-1].isalnum() and unit.text[0].isascii() and unit.text[0].isalnum()
+    )
 
 
 def _is_punctuation(text: str) -> bool:
