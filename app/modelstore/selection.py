@@ -55,7 +55,7 @@ def needed(choice: Choice, catalog: Catalog = CATALOG) -> tuple[str, ...]:
 
 def preferences(settings: Settings, machine: Machine) -> tuple[tuple[str, ...], str]:
     """Model ids from best to last resort, and what about the machine says so."""
-    gpu = None if settings.device.strip().lower() == "cpu" else machine.largest_gpu
+    gpu = None if settings.device == "cpu" else machine.largest_gpu
     if gpu is None:
         return ("paraformer-large", BASE_MODEL), "a machine without CUDA" if not machine.gpus else "DEVICE=cpu"
     size = f"{gpu.name} ({gpu.memory / GIBIBYTE:.0f} GiB)"

@@ -25,9 +25,9 @@ def existing_engines() -> frozenset[str]:
     return frozenset(module.name for module in pkgutil.iter_modules(app.engines.__path__))
 
 
-def compute_threads(count: int) -> ThreadPoolExecutor:
-    """The threads all engines share: the compute budget. Engines loaded on them start their own threads as nice."""
-    return ThreadPoolExecutor(count, thread_name_prefix="compute", initializer=_stand_back)
+def compute_threads(purpose: str, count: int) -> ThreadPoolExecutor:
+    """Threads for engines, behind the event loop in priority. What an engine loaded on them starts is as nice."""
+    return ThreadPoolExecutor(count, thread_name_prefix=purpose, initializer=_stand_back)
 
 
 def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings) -> Recognizer:
