@@ -8,6 +8,7 @@ running as the recogniser says are worth it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from concurrent.futures import Executor
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 
 from app.domain.engines import Hypothesis, PieceRequest, Recognizer
 from app.domain.errors import EngineFailure
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -89,21 +92,15 @@ class Batcher:
                 del self._queues[owner]
 
     async def _call(self, batch: list[_Waiting]) -> None:
+        outcomes: list[Hypothesis | EngineFailure] = [EngineFailure("the recogniser was stopped") for _ in batch]
         try:
-            for waiting, outcome in zip(batch, await self._outcomes(batch), strict=True):
-                if waiting.done.done():
-                    continue  # given up while it was recognised
-                if isinstance(outcome, EngineFailure):
-                    waiting.done.set_exception(outcome)
-                else:
-                    waiting.done.set_result(outcome)
-        except BaseException as error:
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_exception(EngineFailure("the recogniser failed unexpectedly"))
-            if not isinstance(error, asyncio.CancelledError):
-                raise
+            outcomes = await self._outcomes(batch)
+        except Exception:
+            _logger.exception("the recogniser %s failed in a way it should not", self._recognizer.id)
+            outcomes = [EngineFailure("the recogniser failed unexpectedly") for _ in batch]
         finally:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                _settle(waiting.done, outcome)
             self._running -= 1
             self._dispatch()
 
@@ -117,6 +114,15 @@ class Batcher:
             if len(batch) == 1:
                 return [error]
         return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]
+
+
+def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailure) -> None:
+    if done.done():
+        return  # given up while it was recognised
+    if isinstance(outcome, EngineFailure):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)
 
 
 def _fits(waiting: _Waiting, batch: list[_Waiting], room: float) -> bool:

@@ -39,7 +39,7 @@ _BATCH = 4
 _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
 """The authors' thresholds for a failed decoding: text that repeats, text it does not believe in, no speech."""
 _DECODER_POSITIONS = 448
-_STYLE = {"zh": "对，没错。你说得很好，请继续。"}
+_STYLE = {"zh": "没错，我们接着往下说。"}
 """What a piece in a language is told to follow when the caller gave no context: Whisper then writes Chinese with
 punctuation and in simplified characters, and mishears less (`python -m benchmarks.padding`)."""
 
