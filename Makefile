@@ -5,7 +5,10 @@
 #   make sample   a real recording to try the service with
 #   make bench    speed and accuracy beside the usual way of calling the same model
 
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first interpreter that really runs and is a version this works with (a version manager's shim may do neither).
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
+  "$$name" -c '$(FITS)' >/dev/null 2>&1 && echo "$$name" && break; done)
 VENV := .venv
 BENCH_VENV := .venv-bench
 
@@ -34,8 +37,8 @@ bench: $(VENV)/.run $(BENCH_VENV)/.bench
 	@$(BENCH_VENV)/bin/python -m benchmarks.run
 
 $(VENV)/.run: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-	  || { echo "Python 3.11 or 3.12 is needed (make run PYTHON=/path/to/python3.12); $(PYTHON) is another." >&2; exit 1; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null \
+	  || { echo "Python 3.11 or 3.12 is needed and none was found: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what serving needs (the first time takes a minute) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
