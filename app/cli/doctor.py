@@ -21,8 +21,8 @@ from app.domain.errors import SpeechError
 from app.modelstore.catalog import CATALOG, WheelMirror
 from app.modelstore.disk import human_size
 from app.modelstore.machine import Machine, read_machine
+from app.modelstore.mirrors import Endpoints, MirrorError, await_name
 from app.modelstore.selection import Choice, choose, needed
-from app.modelstore.sources import Endpoints, MirrorError, await_name
 from app.modelstore.store import ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings, read_environment

@@ -64,14 +64,23 @@ class _Normalisation:
 
 
 class FsmnVad:
-    """The offline detector. Thread-safe: every call owns its caches."""
+    """The offline detector. Thread-safe: every call owns its caches.
+
+    Raises:
+        EngineFailure: the folder does not hold the model.
+    """
 
     def __init__(self, folder: Path) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1  # the compute budget is spent across requests, not inside one
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-        self._normalisation = _Normalisation.read(folder / "am.mvn")
+        try:
+            self._session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+            self._normalisation = _Normalisation.read(folder / "am.mvn")
+        except EngineFailure:
+            raise
+        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
+            raise EngineFailure("The voice activity detector could not be loaded.") from error
 
     def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
         """Spans of speech; see VoiceActivityDetector."""

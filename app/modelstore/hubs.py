@@ -8,8 +8,8 @@ import httpx
 
 from app.modelstore.catalog import ModelFile
 from app.modelstore.disk import is_intact, size_of
+from app.modelstore.mirrors import MirrorError, Timeouts
 from app.modelstore.progress import Progress
-from app.modelstore.sources import MirrorError, Timeouts
 
 MAX_DROPS = 50
 """A line may drop this often during one file, as long as bytes arrive in between."""

@@ -17,8 +17,9 @@ from app.domain.errors import DownloadFailed, ModelStoreError, VerificationFaile
 from app.modelstore.caches import Ledger, cache_folders
 from app.modelstore.catalog import CATALOG, MIRROR_NAMES, Catalog, CatalogEntry, ModelFile
 from app.modelstore.disk import exclusive, human_size, is_intact, place, sha256_of, size_of
+from app.modelstore.mirrors import Endpoints, Timeouts
 from app.modelstore.progress import Progress, SilentProgress
-from app.modelstore.sources import Endpoints, Sources, Timeouts
+from app.modelstore.sources import Sources
 from app.settings import Settings, read_environment
 
 OWN_FOLDER = "own folder"

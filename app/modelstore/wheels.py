@@ -21,8 +21,8 @@ from pathlib import Path
 
 from app.modelstore.catalog import ModelFile, WheelMirror
 from app.modelstore.disk import CHUNK, is_intact
+from app.modelstore.mirrors import MirrorError
 from app.modelstore.progress import Progress
-from app.modelstore.sources import MirrorError
 
 POLL_SECONDS = 0.2
 _UNREACHABLE = re.compile(

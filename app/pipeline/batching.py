@@ -40,8 +40,8 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Pieces that wait for a call."""
-        return sum(len(queue) for queue in self._queues.values())
+        """Pieces that wait for a call and are still wanted."""
+        return sum(not waiting.done.done() for queue in self._queues.values() for waiting in queue)
 
     async def submit(self, request: PieceRequest, owner: Hashable) -> Hypothesis:
         """Recognise one piece. Owners (requests) take turns. Cancelling the caller drops the piece.
@@ -71,33 +71,30 @@ class Batcher:
         share = -(-self.waiting // self._recognizer.parallel_calls)
         batch: list[_Waiting] = []
         cost = 0.0
-        for owner in list(self._queues):
-            queue = self._queues[owner]
-            self._queues.move_to_end(owner)
-            while queue and len(batch) < share and _fits(queue[0], batch, self._recognizer.batch_cost - cost):
-                batch.append(queue.popleft())
-                cost += batch[-1].cost
-                if len(self._queues) > 1:
-                    break  # the next piece of the batch is the next owner's
-            if len(batch) >= share:
-                break
+        size = -1
+        while size < len(batch) < share:  # another round as long as the last one found something
+            size = len(batch)
+            for owner, queue in list(self._queues.items()):
+                room = self._recognizer.batch_cost - cost
+                if queue and len(batch) < share and _fits(queue[0], batch, room):
+                    batch.append(queue.popleft())
+                    cost += batch[-1].cost
+                    self._queues.move_to_end(owner)  # only who was served goes to the back of the line
         self._drop_abandoned()
         return batch
 
     def _drop_abandoned(self) -> None:
         for owner, queue in list(self._queues.items()):
-            while queue and queue[0].done.done():
-                queue.popleft()
-            if not queue:
+            kept = deque(waiting for waiting in queue if not waiting.done.done())
+            if kept:
+                self._queues[owner] = kept
+            else:
                 del self._queues[owner]
 
     async def _call(self, batch: list[_Waiting]) -> None:
         outcomes: list[Hypothesis | EngineFailure] = [EngineFailure("the recogniser was stopped") for _ in batch]
         try:
             outcomes = await self._outcomes(batch)
-        except Exception:
-            _logger.exception("the recogniser %s failed in a way it should not", self._recognizer.id)
-            outcomes = [EngineFailure("the recogniser failed unexpectedly") for _ in batch]
         finally:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 _settle(waiting.done, outcome)
@@ -109,10 +106,17 @@ class Batcher:
         loop = asyncio.get_running_loop()
         requests = [waiting.request for waiting in batch]
         try:
-            return list(await loop.run_in_executor(self._executor, self._recognizer.recognize, requests))
+            heard = await loop.run_in_executor(self._executor, self._recognizer.recognize, requests)
+            if len(heard) != len(batch):
+                raise EngineFailure("the recogniser lost a piece")
+            return list(heard)
         except EngineFailure as error:
-            if len(batch) == 1:
-                return [error]
+            failure = error
+        except Exception:  # a bug that one piece brings out must not fail its neighbours' requests either
+            _logger.exception("the recogniser %s failed in a way it should not", self._recognizer.id)
+            failure = EngineFailure("the recogniser failed unexpectedly")
+        if len(batch) == 1:
+            return [failure]
         return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from app.domain.engines import Hypothesis, Piece, PieceRequest, Recognizer, Sound
@@ -53,8 +54,10 @@ class Recognition:
                     yield heard
                 else:
                     yield Heard(heard.cut, await self._one(heard.cut, options))
-        async for heard in self._in_order(cuts[head:], options):
-            yield heard
+        # Closed with this one, not whenever it is collected: what waits must be dropped before the sound is freed.
+        async with aclosing(self._in_order(cuts[head:], options)) as rest:
+            async for heard in rest:
+                yield heard
 
     async def _in_order(self, cuts: Sequence[Cut], options: RecognitionOptions) -> AsyncGenerator[Heard, None]:
         waiting: deque[tuple[Cut, asyncio.Task[Hypothesis]]] = deque()

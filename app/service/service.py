@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.audio.decoding import DecoderPool
 from app.domain.engines import Capabilities, Recognizer, VoiceActivityDetector
-from app.domain.errors import ModelUnavailable, Overloaded, SpeechError, UnknownModel
+from app.domain.errors import EngineFailure, ModelUnavailable, Overloaded, SpeechError, UnknownModel
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, Transcript, Usage, join_texts
 from app.modelstore.catalog import CATALOG, ModelEntry
@@ -83,10 +83,17 @@ class SpeechService:
         """Load the models and warm the decoders up. A failure is kept in `failure`, so that health can tell it."""
         started = time.monotonic()
         try:
-            await asyncio.gather(self._decoders.start(), self._load_models())
+            # Both to their end, whatever becomes of the other: decoders that are still starting cannot be closed.
+            for outcome in await asyncio.gather(self._decoders.start(), self._load_models(), return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
         except SpeechError as error:
             self.failure = error
             _logger.error("not ready: %s", error.message)
+            return
+        except Exception:  # this task ends here, and health must not say "loading" for ever
+            self.failure = EngineFailure("The model could not be loaded; the server's log says why.")
+            _logger.exception("not ready")
             return
         _logger.info("ready in %.1f s: %s, %s", time.monotonic() - started, self.choice.model_id, self.choice.reason)
         for model_id, reason in self.choice.passed_over:

@@ -18,7 +18,7 @@ from app.modelstore.catalog import (
     ModelScopeMirror,
     WheelMirror,
 )
-from app.modelstore.sources import Endpoints, Timeouts
+from app.modelstore.mirrors import Endpoints, Timeouts
 from app.modelstore.store import ModelStore
 from app.settings import Settings
 

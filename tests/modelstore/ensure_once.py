@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from app.modelstore.sources import Endpoints
+from app.modelstore.mirrors import Endpoints
 from app.modelstore.store import ModelStore
 from app.settings import Settings
 from tests.modelstore.conftest import toy_catalog

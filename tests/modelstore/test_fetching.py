@@ -15,7 +15,7 @@ import pytest
 
 from app.domain.errors import DownloadFailed, UnknownModel
 from app.modelstore import disk
-from app.modelstore.sources import Endpoints, MirrorError, Timeouts, await_name
+from app.modelstore.mirrors import Endpoints, MirrorError, Timeouts, await_name
 from app.modelstore.store import ModelStore
 from app.settings import Settings
 

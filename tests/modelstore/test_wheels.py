@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.errors import DownloadFailed
 from app.modelstore.catalog import CATALOG, FSMN_VAD, WheelMirror
-from app.modelstore.sources import Timeouts
+from app.modelstore.mirrors import Timeouts
 from app.modelstore.store import ModelStore
 from app.settings import Settings
 
