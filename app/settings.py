@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         "int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32."
     )
     asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")
-    asr_whisper_window: Literal[15, 30] = Field(
+    asr_whisper_window: Annotated[Literal[15, 30], BeforeValidator(int)] = Field(
         15,
         description="Longest sound Whisper hears at once, in seconds. 30 is slower and mishears a little less.",
     )
@@ -92,7 +92,10 @@ class Settings(BaseSettings):
 
     # --- limits -------------------------------------------------------------------------------------------------------
     max_audio_size: ByteSize = Field(
-        2048 * MEBIBYTE, gt=0, description="Largest upload: bare digits are MB; KB, MB and GB are understood."
+        2048 * MEBIBYTE,
+        validate_default=False,  # it is in bytes already
+        gt=0,
+        description="Largest upload: bare digits are MB; KB, MB and GB are understood.",
     )
     max_audio_seconds: float = Field(24 * 3600.0, gt=0, description="Longest recording after decoding, in seconds.")
     max_requests: int = Field(
