@@ -13,7 +13,7 @@ MAX_SILENCE = 3.0
 """Seconds. A longer pause is never sent to a recogniser: it makes up words there."""
 PADDING = 0.5
 """Seconds kept around speech, up to half of the pause. Detected edges clip soft sounds, and with less lead-in
-Whisper mishears the first and last words (`make bench-padding`)."""
+Whisper mishears the first and last words (`python -m benchmarks.padding`)."""
 _EARLIEST_CUT = 0.6
 """A piece that must end before its speech does is cut in the last 40 % of its length: later cuts make fewer pieces,
 earlier ones leave a better choice."""

@@ -241,12 +241,15 @@ class _Result:
         self._language = options.language
         self._warnings = warnings
         self._segments: list[Segment] = []
+        self._texts: list[str] = []
         self._usage = Usage(duration)
 
     def add(self, heard: Heard) -> list[Segment]:
         """Take in a piece; returns its segments."""
         hypothesis = heard.hypothesis
-        self._language = self._language or hypothesis.language
+        if hypothesis.text:
+            self._language = self._language or hypothesis.language
+            self._texts.append(hypothesis.text)
         self._warnings.extend(hypothesis.warnings)
         self._usage = Usage(
             audio_seconds=self._duration,
@@ -261,7 +264,8 @@ class _Result:
     def transcript(self) -> Transcript:
         """What was taken in."""
         return Transcript(
-            text=join_texts(segment.text for segment in self._segments),
+            # As the recogniser wrote it: a pause in a sentence ends a segment, but puts no space into Chinese.
+            text=join_texts(self._texts),
             language=self._language,
             duration=self._duration,
             model=self._model,
