@@ -1,0 +1,61 @@
+"""What tests with real models share: the weights, a real recording, and the real server."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real.server import ROOT, RealServer, start_server
+
+from app.modelstore.catalog import FSMN_VAD, PHONE_CALL, WHISPER_BASE
+from app.modelstore.store import ModelStore
+from app.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's models folder, with the speech models in it: fetched the first time, then kept."""
+    _store(tmp_path_factory).ensure_all([WHISPER_BASE.id, FSMN_VAD.id])
+    return ROOT / "models"
+
+
+@pytest.fixture(scope="session")
+def phone_call(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real phone call: sample.wav (30 s, two speakers) and sample.stm (what they say, and when)."""
+    return _store(tmp_path_factory).ensure(PHONE_CALL.id)
+
+
+@pytest.fixture(scope="session")
+def shared_audio() -> Path:
+    """Recordings that are not part of the repository."""
+    folder = ROOT.parent / "shared" / "audio"
+    if not (folder / "manifest.tsv").is_file():
+        reason = "the shared recordings (../shared/audio) are not on this machine"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """One server for all tests; its end is checked, too."""
+    server = start_server(models_dir, tmp_path_factory.mktemp("server"))
+    try:
+        server.wait_until_ready()
+        yield server
+        assert server.active() == 0
+        assert server.stop(signal.SIGINT) in {0, 130}
+        assert "Traceback" not in server.log.read_text()
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def _store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    """A store that keeps what it fetches in the repository and looks nowhere else on this machine."""
+    nowhere = tmp_path_factory.mktemp("caches")
+    return ModelStore(Settings(models_dir=ROOT / "models", modelscope_path=nowhere, hf_home=nowhere))

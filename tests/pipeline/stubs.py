@@ -1,0 +1,134 @@
+"""Engines that do what a model cannot be made to do: wait for the test, fail on purpose, hear what they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from app.domain.engines import SAMPLE_RATE, Capabilities, Hypothesis, Piece, PieceRequest, Sound, SpeechSpan
+from app.domain.errors import EngineFailure
+from app.domain.options import RecognitionOptions, SpeechDetection
+
+ABLE = Capabilities(frozenset({"en", "zh"}), frozenset({"transcribe"}), max_seconds=30, preferred_seconds=15)
+Hear = Callable[[PieceRequest], Hypothesis]
+
+
+def named(request: PieceRequest) -> Hypothesis:
+    """A hypothesis whose text is the piece's start."""
+    return Hypothesis(f"{request.piece.start:g}", request.options.language or "en", {"en": 1.0})
+
+
+@dataclass
+class StubRecognizer:
+    """Hears what `hear` says and notes what it was asked; `held` makes every call wait for `release`.
+
+    `cost` is the piece's length; `key` tells pieces apart that may not share a call.
+    """
+
+    hear: Hear = named
+    parallel_calls: int = 1
+    batch_cost: float = 4.0
+    key: Callable[[PieceRequest], Hashable] = field(default=lambda _: None)
+    held: bool = False
+    id: str = "stub"
+    capabilities: Capabilities = ABLE
+    calls: list[list[PieceRequest]] = field(default_factory=list)
+    closed: bool = False
+    most_at_once: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gate = threading.Semaphore(0)
+        self._at_once = 0
+        self._released = 0
+
+    def cost(self, request: PieceRequest) -> float:
+        return request.piece.seconds
+
+    def batch_key(self, request: PieceRequest) -> Hashable:
+        return self.key(request)
+
+    def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
+        with self._lock:
+            self.calls.append(list(requests))
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            if self.held:
+                assert self._gate.acquire(timeout=10), "the test never released this call"
+            return [self.hear(request) for request in requests]
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def release(self, calls: int = 1) -> None:
+        """Let this many calls go on."""
+        self._released += calls
+        self._gate.release(calls)
+
+    async def let_go_until(self, work: asyncio.Future[Any]) -> Any:
+        """The result of `work`, for which calls are released one at a time, in whatever order they come."""
+        while not work.done():
+            if len(self.calls) > self._released:
+                self.release()
+            await asyncio.sleep(0.002)
+        return work.result()
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def starts(self) -> list[list[float]]:
+        """Where the pieces of each call start."""
+        return [[request.piece.start for request in call] for call in self.calls]
+
+
+def failing_on(*starts: float) -> Hear:
+    """Fails on pieces that start there."""
+
+    def hear(request: PieceRequest) -> Hypothesis:
+        if request.piece.start in starts:
+            raise EngineFailure(f"the piece at {request.piece.start:g} cannot be recognised")
+        return named(request)
+
+    return hear
+
+
+@dataclass
+class StubDetector:
+    """Finds the spans it was given, whatever the sound; or fails."""
+
+    spans: tuple[SpeechSpan, ...]
+    failure: Exception | None = None
+
+    def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
+        if self.failure:
+            raise self.failure
+        return list(self.spans)
+
+
+@dataclass
+class StubSound:
+    """`duration` seconds whose samples are all their own second's number; notes what was read."""
+
+    duration: float
+    reads: list[tuple[float, float]] = field(default_factory=list)
+
+    def piece(self, start: float, end: float) -> np.ndarray:
+        self.reads.append((start, end))
+        time.sleep(0)  # a disk gives other threads their turn
+        first, last = round(start * SAMPLE_RATE), round(min(end, self.duration) * SAMPLE_RATE)
+        return (np.arange(first, last) // SAMPLE_RATE).astype(np.float32)
+
+
+def request(start: float, seconds: float = 1.0, options: RecognitionOptions | None = None) -> PieceRequest:
+    """A silent piece."""
+    return PieceRequest(
+        Piece(start, np.zeros(round(seconds * SAMPLE_RATE), np.float32)), options or RecognitionOptions()
+    )
