@@ -268,7 +268,7 @@ def try_everything(stranger: Stranger) -> None:
         check(command)(answer)
     words, streamed = (stranger.python(script) for script in blocks("python"))
     assert "New Jersey" in words
-    assert re.search(r"^ +\d+\.\d\d - +\d+\.\d\d  Diane$", words, re.MULTILINE)
+    assert re.search(r"^ +\d+\.\d\d - +\d+\.\d\d  Jersey$", words, re.MULTILINE)
     assert "New Jersey" in streamed
     others = [block for block in blocks("bash") if block.startswith(".venv/bin/python start.py")]
     assert len(others) >= 2

@@ -30,13 +30,14 @@ class ChineseWriting:
         They are rewritten together, because a character's simplified form can depend on its neighbours, and dealt out
         again by length; should the length change, each word is rewritten by itself.
         """
-        joined = "".join(word.text for word in words)
+        joined = "".join((" " if word.space_before else "") + word.text for word in words)
         written = self.text(joined)
         if len(written) != len(joined):
             return tuple(replace(word, text=self.text(word.text)) for word in words)
         result: list[Word] = []
         position = 0
         for word in words:
+            position += word.space_before
             result.append(replace(word, text=written[position : position + len(word.text)]))
             position += len(word.text)
         return tuple(result)

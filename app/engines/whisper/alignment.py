@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,8 @@ FRAME_SECONDS = 0.02
 """One encoder position."""
 _LONGEST_WORD = 0.9
 """Seconds. Attention lingers over a pause; the longest a word may sound unless its neighbours are slow as well."""
+_CHARACTER = re.compile(r"[^\u3040-\u30ff\u3400-\u9fff]*[\u3040-\u30ff\u3400-\u9fff][^\u3040-\u30ff\u3400-\u9fff]*")
+"""A Chinese or Japanese character with the marks and letters around it."""
 
 
 def token_starts(path: Sequence[tuple[int, int]], tokens: int) -> NDArray[np.float64]:
@@ -52,5 +56,22 @@ def timed_words(
         clock = end
         ids = slice(word.first, word.first + word.count)
         confidence = float(np.mean(probabilities[ids])) if len(probabilities) > word.first else None
-        timed.append(Word(word.text, start, end, confidence, word.space_before, tuple(tokens[ids])))
+        timed.extend(_characters(Word(word.text, start, end, confidence, word.space_before, tuple(tokens[ids]))))
     return tuple(timed)
+
+
+def _characters(word: Word) -> list[Word]:
+    """A word of several Chinese or Japanese characters as one word each, its time shared out evenly.
+
+    The tokens stay with the first: one token can be two characters.
+    """
+    parts: list[str] = _CHARACTER.findall(word.text)
+    if len(parts) < 2:
+        return [word]
+    step = (word.end - word.start) / len(parts)
+    first = replace(word, text=parts[0], end=word.start + step)
+    others = [
+        Word(part, word.start + index * step, word.start + (index + 1) * step, word.confidence, space_before=False)
+        for index, part in enumerate(parts[1:], start=1)
+    ]
+    return [first, *others]

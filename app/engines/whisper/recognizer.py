@@ -39,6 +39,12 @@ _BATCH = 4
 _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
 """The authors' thresholds for a failed decoding: text that repeats, text it does not believe in, no speech."""
 _DECODER_POSITIONS = 448
+_KEPT = 0.8
+"""The part of the letters heard without context that a decoding with context must have."""
+_SPARSE = 2.5
+"""Chinese characters a second; half of the usual pace."""
+_SHORT_SECONDS, _SHORT_BOUND = 3.0, 112
+"""Pieces of up to so many seconds get so many tokens: 30 a second and some."""
 _STYLE = {"zh": "没错，我们接着往下说。"}
 """What a piece in a language is told to follow when the caller gave no context: Whisper then writes Chinese with
 punctuation and in simplified characters, and mishears less (`python -m benchmarks.padding`)."""
@@ -53,6 +59,7 @@ class _Draft:
     language: str
     languages: dict[str, float]
     prompt: list[int]
+    context: bool
     style: str
     temperature: float
     warnings: tuple[str, ...]
@@ -83,8 +90,17 @@ class _Decoded:
     @property
     def parrots(self) -> bool:
         """Whether the text is what the model was shown as style, not what was said."""
-        spoken = _letters(self.text)
-        return bool(spoken) and any(spoken == _letters(part) for part in _sentence_runs(self.draft.style))
+        left = _letters(self.text)
+        if not left or not self.draft.style:
+            return False
+        for phrase in sorted(re.split(r"[，。！？]", self.draft.style), key=len, reverse=True):
+            left = left.replace(phrase, "") if phrase else left
+        return not left
+
+    @property
+    def sparse(self) -> bool:
+        """Whether there is less text than people say in this time, even slowly."""
+        return len(_letters(self.text)) < _SPARSE * self.draft.seconds
 
     @property
     def silent(self) -> bool:
@@ -150,7 +166,8 @@ class WhisperRecognizer:
         """Pieces of one call share the window, the temperature, and where in the prompt the text starts."""
         options = request.options
         context, _ = self._vocabulary.context(options.prompt, options.hotwords)
-        return _window(request.piece.seconds), options.temperature, len(context)
+        seconds = request.piece.seconds
+        return _window(seconds), _token_bound(seconds), options.temperature, len(context)
 
     def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
         """See Recognizer.recognize."""
@@ -191,27 +208,30 @@ class WhisperRecognizer:
             decoded.update(zip(indices, self._generate([drafts[index] for index in indices]), strict=True))
         return [decoded[index] for index in range(len(drafts))]
 
-    def _draft(self, request: PieceRequest, encoded: Floats, *, styled: bool = True) -> _Draft:
-        """Everything that decoding a piece needs."""
+    def _draft(self, request: PieceRequest, encoded: Floats, *, context: bool = True) -> _Draft:
+        """Everything that decoding a piece needs; without `context` only the sound speaks."""
         options = request.options
         languages = self._languages(request, encoded)
         language = max(languages, key=languages.__getitem__)
-        free = styled and options.task == "transcribe" and not options.prompt and not options.hotwords
-        style = self._styles.get(language, "") if free else ""
-        context, truncated = self._vocabulary.context(options.prompt or style, options.hotwords)
+        free = options.task == "transcribe" and not options.prompt and not options.hotwords
+        style = self._styles.get(language, "") if free and context else ""
+        before, truncated = (
+            self._vocabulary.context(options.prompt or style, options.hotwords) if context else ([], False)
+        )
         return _Draft(
             encoded=encoded,
             seconds=request.piece.seconds,
             language=language,
             languages=languages,
-            prompt=self._vocabulary.prompt(context, language, options.task),
+            prompt=self._vocabulary.prompt(before, language, options.task),
+            context=bool(before),
             style=style,
             temperature=options.temperature,
             warnings=("prompt_truncated",) if truncated else (),
         )
 
     def _generate(self, drafts: Sequence[_Draft], no_repeat: int = 0) -> list[_Decoded]:
-        """Decode drafts with prompts of one length and one temperature in one call of the model."""
+        """Decode drafts of one batch key and with prompts of one length in one call of the model."""
         temperature, prompt_length = drafts[0].temperature, len(drafts[0].prompt)
         results = self._model.generate(
             ctranslate2.StorageView.from_array(np.concatenate([draft.encoded for draft in drafts])),
@@ -220,7 +240,7 @@ class WhisperRecognizer:
             num_hypotheses=self._beam_size if temperature else 1,
             sampling_topk=0 if temperature else 1,
             sampling_temperature=temperature or 1.0,
-            max_length=min(_DECODER_POSITIONS, prompt_length + _token_bound(max(draft.seconds for draft in drafts))),
+            max_length=min(_DECODER_POSITIONS, prompt_length + _token_bound(drafts[0].seconds)),
             no_repeat_ngram_size=no_repeat,
             suppress_tokens=self._vocabulary.suppressed,
             return_scores=True,
@@ -242,19 +262,33 @@ class WhisperRecognizer:
             warnings=draft.warnings,
         )
 
+    def _whole(self, request: PieceRequest, first: _Decoded) -> _Decoded:
+        """A decoding that lost no words to its context.
+
+        After a prompt Whisper sometimes starts in the middle of a piece, and sometimes says the prompt. So a caller's
+        context is checked against a decoding without it; the style, which is ours, only where its text is sparse.
+        """
+        draft = first.draft
+        if not draft.context or (draft.style and not first.parrots and not first.sparse):
+            return first
+        plain = self._generate([self._draft(request, draft.encoded, context=False)])[0]
+        if first.parrots:
+            return plain
+        kept = len(_letters(first.text)) >= _KEPT * len(_letters(plain.text))
+        if kept or plain.failed:
+            return first
+        return plain if draft.style else replace(plain, warnings=(*plain.warnings, "prompt_dropped"))
+
     def _mended(self, request: PieceRequest, first: _Decoded) -> _Decoded:
         """A failed decoding tried again, by deterministic means only: the same sound always gives the same words.
 
-        First without the style if its words came back, then in the window the model was trained on, then forbidding
+        First without context if that cost words, then in the window the model was trained on, then forbidding
         repeated phrases; a loop that survives is cut.
         """
-        best = first
-        if best.parrots:
-            best = self._generate([self._draft(request, best.draft.encoded, styled=False)])[0]
+        best = self._whole(request, first)
         if best.failed and _window(request.piece.seconds) < _LONG_WINDOW:
             encoded = self._encode(request, _LONG_WINDOW)
-            styled = bool(best.draft.style)
-            best = _better(best, self._generate([self._draft(request, encoded, styled=styled)])[0])
+            best = _better(best, self._generate([self._draft(request, encoded, context=best.draft.context)])[0])
         if best.failed:
             best = _better(best, self._generate([best.draft], no_repeat=4)[0])
         if best.repeats:
@@ -266,7 +300,7 @@ class WhisperRecognizer:
 
     def _hypothesis(self, request: PieceRequest, decoded: _Decoded) -> Hypothesis:
         if decoded.silent or not decoded.text:
-            decoded = replace(decoded, tokens=[], text="")
+            decoded = replace(decoded, tokens=[], text="", warnings=(*decoded.warnings, "speech_not_recognized"))
         words: tuple[Word, ...] = ()
         logprobs: tuple[TokenLogprob, ...] = ()
         if decoded.tokens and (request.options.timed or request.options.logprobs):
@@ -312,8 +346,8 @@ def _window(seconds: float) -> float:
 
 
 def _token_bound(seconds: float) -> int:
-    """More tokens than anybody can say in `seconds`: ends a loop in a short piece early."""
-    return min(224, 24 + int(30 * seconds))
+    """More tokens than anybody can say in `seconds`: ends a loop in a short piece early. Part of the batch key."""
+    return _SHORT_BOUND if seconds <= _SHORT_SECONDS else _DECODER_POSITIONS // 2
 
 
 def _better(first: _Decoded, second: _Decoded) -> _Decoded:
@@ -325,10 +359,3 @@ def _better(first: _Decoded, second: _Decoded) -> _Decoded:
 
 def _letters(text: str) -> str:
     return "".join(character for character in text if character.isalnum())
-
-
-def _sentence_runs(text: str) -> list[str]:
-    """Every run of consecutive phrases of a text: all that a model may repeat of it."""
-    phrases = [phrase for phrase in re.split(r"[，。！？]", text) if phrase]
-    count = len(phrases)
-    return ["".join(phrases[first:last]) for first in range(count) for last in range(first + 1, count + 1)]

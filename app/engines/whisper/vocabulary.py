@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -51,8 +51,11 @@ class Vocabulary:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        try:
+            self._tokenizer = _tokenizer(folder / "tokenizer.json")
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError) as error:
+            raise EngineFailure("tokenizer.json or config.json is missing or broken") from error
         self.start = self._special("<|startoftranscript|>")
         self.end = self._special("<|endoftext|>")
         self._previous = self._special("<|startofprev|>")
@@ -113,18 +116,18 @@ class Vocabulary:
         return _attach_punctuation(merged)
 
     def _units(self, tokens: Sequence[int]) -> list[TokenWord]:
-        """The shortest runs of tokens that decode to whole characters."""
+        """The shortest runs of tokens that decode to whole characters; blank tokens belong to what follows them."""
         units: list[TokenWord] = []
         first = 0
         for index in range(len(tokens)):
             text = self.decode(tokens[first : index + 1])
-            if "\ufffd" in text and index + 1 < len(tokens):
-                continue  # the character goes on in the next token
-            if stripped := text.strip():
+            stripped = text.strip()
+            if ("\ufffd" in text or not stripped) and index + 1 < len(tokens):
+                continue  # the character goes on in the next token, or none has come yet
+            if stripped:
                 units.append(TokenWord(stripped, text.startswith(" "), first, index + 1 - first))
             elif units:
-                last = units[-1]
-                units[-1] = TokenWord(last.text, last.space_before, last.first, last.count + index + 1 - first)
+                units[-1] = replace(units[-1], count=len(tokens) - units[-1].first)
             first = index + 1
         return units
 
@@ -136,6 +139,21 @@ class Vocabulary:
         if token is None:
             raise EngineFailure(f"tokenizer.json has no {name}: not a Whisper vocabulary")
         return int(token)
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer, with the merge that published files lack.
+
+    Their list of merges was read from a text file whose first line was taken for a comment; without it every word that
+    begins with a t is taken apart in prompts ("Ġ", "the" instead of "Ġthe").
+    """
+    described = json.loads(path.read_text(encoding="utf-8"))
+    model = described["model"]
+    merges = model["merges"]
+    first = "Ġ t" if merges and isinstance(merges[0], str) else ["Ġ", "t"]
+    if "Ġt" in model["vocab"] and first not in merges[:1]:
+        merges.insert(0, first)
+    return Tokenizer.from_str(json.dumps(described))
 
 
 def _stands_alone(last: TokenWord, unit: TokenWord) -> bool:
