@@ -40,7 +40,7 @@ _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
 """The authors' thresholds for a failed decoding: text that repeats, text it does not believe in, no speech."""
 _DECODER_POSITIONS = 448
 _KEPT = 0.8
-"""The part of the letters heard without context that a decoding with context must have."""
+"""The part of another decoding's letters that one must have to be taken instead: text may not go missing."""
 _SPARSE = 2.5
 """Chinese characters a second; half of the usual pace."""
 _SHORT_SECONDS, _SHORT_BOUND = 3.0, 112
@@ -136,7 +136,9 @@ class WhisperRecognizer:
                 str(folder), device="cpu", compute_type=compute_type, inter_threads=threads, intra_threads=1
             )
         except (RuntimeError, ValueError) as error:
-            raise EngineFailure(f"{model_id} could not be loaded: {error}") from error
+            raise EngineFailure(
+                f"{model_id} could not be loaded: its files are missing, broken or of another kind"
+            ) from error
         if not self._model.is_multilingual:
             raise EngineFailure(f"{model_id} speaks English only; a multilingual Whisper is needed")
         self.id = model_id
@@ -274,8 +276,7 @@ class WhisperRecognizer:
         plain = self._generate([self._draft(request, draft.encoded, context=False)])[0]
         if first.parrots:
             return plain
-        kept = len(_letters(first.text)) >= _KEPT * len(_letters(plain.text))
-        if kept or plain.failed:
+        if _keeps_words(first, plain) or plain.failed:
             return first
         return plain if draft.style else replace(plain, warnings=(*plain.warnings, "prompt_dropped"))
 
@@ -351,10 +352,17 @@ def _token_bound(seconds: float) -> int:
 
 
 def _better(first: _Decoded, second: _Decoded) -> _Decoded:
-    """The one that does not repeat itself; of two alike, the one the model believes in more."""
+    """The one that does not repeat itself; of two alike, the one the model believes in more, if it has the words."""
     if first.repeats != second.repeats:
         return second if first.repeats else first
+    if not first.repeats and not _keeps_words(second, first):
+        return first
     return second if second.avg_logprob > first.avg_logprob else first
+
+
+def _keeps_words(one: _Decoded, other: _Decoded) -> bool:
+    """Whether `one` has about as much text as `other`."""
+    return len(_letters(one.text)) >= _KEPT * len(_letters(other.text))
 
 
 def _letters(text: str) -> str:
