@@ -43,13 +43,20 @@ class Waveform:
 
 
 class Engine:
-    """Speech detection, cutting and recognition. `options` go to WhisperRecognizer as they are."""
+    """Speech detection, cutting and recognition.
 
-    def __init__(self, bench: Bench, **options: Any) -> None:
+    `max_silence` is the longest pause inside a piece, in seconds (None: what the recogniser declares); `options` go to
+    WhisperRecognizer as they are.
+    """
+
+    def __init__(self, bench: Bench, *, max_silence: float | None = None, **options: Any) -> None:
         self._detector = FsmnVad(bench.folders[VAD])
         self._recognizer = WhisperRecognizer(
             MODEL, bench.weights, threads=bench.threads, compute_type="int8", beam_size=5, **options
         )
+        capabilities = self._recognizer.capabilities
+        self._longest = capabilities.preferred_seconds
+        self._max_silence = capabilities.max_silence if max_silence is None else max_silence
 
     def run(self, clips: Sequence[Clip], *, words: bool = False, label: str = "engine") -> Run:
         """Recognise all the clips' pieces, one a call, on as many threads as the recogniser asks for.
@@ -74,7 +81,7 @@ class Engine:
     def _pieces(self, clip: Clip, sound: Waveform, words: bool) -> list[tuple[str, PieceRequest]]:
         options = RecognitionOptions(language=clip.language, timed=words)
         spans = self._detector.detect(sound, SpeechDetection())
-        cuts = cut(sound, spans, self._recognizer.capabilities.preferred_seconds)
+        cuts = cut(sound, spans, self._longest, self._max_silence)
         return [
             (clip.name, PieceRequest(Piece(each.start, sound.piece(each.start, each.end)), options)) for each in cuts
         ]

@@ -26,13 +26,15 @@ SAMPLE_RATE = 16_000
 class Capabilities:
     """What a recogniser can do; a protocol asks here and answers clearly instead of ignoring a wish.
 
-    `max_seconds` is the longest piece it takes, `preferred_seconds` the length at which it works best.
+    `max_seconds` is the longest piece it takes, `preferred_seconds` the length at which it works best, `max_silence`
+    the longest pause in a piece, in seconds, across which it goes on listening.
     """
 
     languages: frozenset[str]
     tasks: frozenset[Task]
     max_seconds: float
     preferred_seconds: float
+    max_silence: float = 3.0
     word_times: bool = False
     prompt: bool = False
     hotwords: bool = False

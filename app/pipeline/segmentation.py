@@ -10,7 +10,7 @@ import numpy as np
 from app.domain.engines import SAMPLE_RATE, Sound, SpeechSpan
 
 MAX_SILENCE = 3.0
-"""Seconds. A longer pause is never sent to a recogniser: it makes up words there."""
+"""Seconds. A longer pause is never sent to a recogniser: it makes up words there. A model may declare less."""
 PADDING = 0.5
 """Seconds kept around speech, up to half of the pause. Detected edges clip soft sounds, and with less lead-in
 Whisper mishears the first and last words (`python -m benchmarks.padding`)."""
@@ -31,17 +31,17 @@ class Cut:
     spans: tuple[SpeechSpan, ...]
 
 
-def cut(sound: Sound, spans: Sequence[SpeechSpan], longest: float) -> list[Cut]:
+def cut(sound: Sound, spans: Sequence[SpeechSpan], longest: float, max_silence: float = MAX_SILENCE) -> list[Cut]:
     """Pieces of at most `longest` seconds that cover every span, in order, padded into the pauses between them.
 
-    Spans are merged greedily; a pause over MAX_SILENCE always ends a piece; when the next span does not fit, the piece
-    ends at the widest pause of its last part; a span that is too long by itself is cut where it is quietest.
+    Spans are merged greedily; a pause over `max_silence` seconds always ends a piece; when the next span does not fit,
+    the piece ends at the widest pause of its last part; a span that is too long by itself is cut where it is quietest.
     """
     groups: list[list[SpeechSpan]] = []
     current: list[SpeechSpan] = []
     room = max(longest - 2 * PADDING, longest / 2)
     for span in (part for whole in spans for part in _fitting(sound, whole, room)):
-        if current and span.start - current[-1].end > MAX_SILENCE:
+        if current and span.start - current[-1].end > max_silence:
             groups.append(current)
             current = []
         while current and span.end - current[0].start > room:

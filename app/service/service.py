@@ -23,7 +23,7 @@ from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
 from app.pipeline.recognition import Heard, Recognition
-from app.pipeline.segmentation import cut
+from app.pipeline.segmentation import MAX_SILENCE, cut
 from app.service.loading import compute_threads, existing_engines, load_detector, load_recognizer
 from app.settings import Settings
 
@@ -199,7 +199,8 @@ class SpeechService:
                 spans = await loop.run_in_executor(self._detection, detector.detect, recording, options.detection)
                 capabilities = loaded.recognizer.capabilities
                 longest = min(self.settings.max_segment_sec, capabilities.preferred_seconds)
-                cuts = await asyncio.to_thread(cut, recording, spans, longest)
+                silence = min(MAX_SILENCE, capabilities.max_silence)
+                cuts = await asyncio.to_thread(cut, recording, spans, longest, silence)
                 recognition = Recognition(recording, loaded.recognizer, loaded.batcher, options)
                 result = _Result(model, recording.duration, options, list(recording.warnings))
                 async with aclosing(recognition.pieces(cuts)) as pieces:

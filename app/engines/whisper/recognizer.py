@@ -34,6 +34,9 @@ _SHORT_WINDOW, _LONG_WINDOW = 15.0, 30.0
 """Seconds encoded. The model was trained on 30; below 15 it repeats itself in every fourth clip."""
 _ROOM = 0.2
 """Seconds of silence a piece should leave at the end of its window."""
+_MAX_SILENCE = 1.0
+"""Seconds. After a longer pause Whisper often takes the piece to be over and leaves out the rest: with pauses of up to
+3 s inside pieces four times as many words are lost (`python -m benchmarks.silence`)."""
 _BATCH = 4
 """Pieces decoded together; more gain nothing on a CPU."""
 _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
@@ -153,6 +156,7 @@ class WhisperRecognizer:
             tasks=frozenset({"transcribe", "translate"}),
             max_seconds=_LONG_WINDOW,
             preferred_seconds=window_seconds - _ROOM,
+            max_silence=_MAX_SILENCE,
             word_times=True,
             prompt=True,
             hotwords=True,
