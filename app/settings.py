@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")
     asr_whisper_window: Annotated[Literal[15, 30], BeforeValidator(int)] = Field(
         15,
-        description="Longest sound Whisper hears at once, in seconds. 30 is slower and mishears a little less.",
+        description="Longest sound Whisper hears at once, in seconds: 15, or 30 (slower; keeps long speech whole).",
     )
     asr_chinese_style: bool = Field(
         True,

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 _SHORT_WINDOW, _LONG_WINDOW = 15.0, 30.0
-"""Seconds encoded. The model was trained on 30; below 15 it repeats itself in every fourth clip."""
+"""Seconds encoded. The model was trained on 30; shorter than 15 gains little and costs words
+(`python -m benchmarks.window`)."""
 _ROOM = 0.2
 """Seconds of silence a piece should leave at the end of its window."""
 _MAX_SILENCE = 1.0
-"""Seconds. After a longer pause Whisper often takes the piece to be over and leaves out the rest: with pauses of up to
-3 s inside pieces four times as many words are lost (`python -m benchmarks.silence`)."""
+"""Seconds. After a longer pause Whisper often takes the piece to be over and leaves out the rest
+(`python -m benchmarks.silence` counts the words lost)."""
 _BATCH = 4
 """Pieces decoded together; more gain nothing on a CPU."""
 _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
