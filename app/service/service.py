@@ -70,7 +70,7 @@ class SpeechService:
             timeout=settings.decode_timeout_seconds,
         )
         self._compute = compute_threads("recognise", settings.threads)
-        # Detection takes a fifteenth of recognition's time; on threads of its own it never waits for a call to end.
+        # Detection is short beside recognition; on threads of its own it never waits for a call to end.
         self._detection = compute_threads("detect", settings.threads)
         self._detector: VoiceActivityDetector | None = None
         self._loaded: dict[str, _Loaded] = {}

@@ -1,7 +1,7 @@
 """Whisper as a Recognizer: pieces of up to 30 s, several a call, words with times.
 
 How it is fast on a CPU (measured by `make bench`): each call runs on one thread and several calls run at once; sound
-of up to 15 s is encoded in a 15 s window (a quarter of the 30 s window's work); pieces are encoded one by one and
+of up to 15 s is encoded in a 15 s window (much less work than 30 s); pieces are encoded one by one and
 decoded together, which is fastest for each; the language is read from the encoding that is decoded.
 """
 
@@ -39,7 +39,7 @@ _MAX_SILENCE = 1.0
 """Seconds. After a longer pause Whisper often takes the piece to be over and leaves out the rest
 (`python -m benchmarks.silence` counts the words lost)."""
 _BATCH = 4
-"""Pieces decoded together; more gain nothing on a CPU."""
+"""Pieces decoded together. More would make each wait longer for little gain in speed."""
 _COMPRESSION_LIMIT, _LOGPROB_LIMIT, _NO_SPEECH_LIMIT = 2.4, -1.0, 0.6
 """The authors' thresholds for a failed decoding: text that repeats, text it does not believe in, no speech."""
 _DECODER_POSITIONS = 448
