@@ -40,6 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
         application.state.started = time.monotonic()
         for name in settings.unknown_names():
             _logger.warning("the variable %s is set, but no setting has that name", name)
+        for note in settings.without_effect():
+            _logger.warning("%s", note)
         # In the background, so that /health/live answers from the first moment.
         starting = asyncio.create_task(service.start())
         try:
@@ -61,9 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
     application.include_router(health.router)
     application.add_api_route("/", _banner, include_in_schema=False)
     openai_errors.install(application)
+    application.state.keyring = keyring = KeyRing(settings.keys)
     application.add_middleware(
         UploadGuard,
-        keyring=KeyRing(settings.keys),
+        keyring=keyring,
         max_bytes=settings.max_audio_size,
         refuse=openai_errors.refusal,
     )

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a server is meant to be reached
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
 
+    workers: int = Field(
+        1,
+        ge=1,
+        description="No effect, and said so at start if above 1: one process uses all cores and holds each model once.",
+    )
+
     # --- who may ask --------------------------------------------------------------------------------------------------
     api_keys: KeyList = Field(
         default=[],
@@ -75,6 +81,12 @@ class Settings(BaseSettings):
         "int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32."
     )
     asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")
+    inference_thread_pool_size: int = Field(
+        0, ge=0, le=256, description="funasr-api's name for ASR_THREADS; counts where that is not set."
+    )
+    asr_batch_size: int = Field(
+        4, ge=1, le=64, description="Most pieces a recogniser decodes in one call, of however many requests."
+    )
     asr_whisper_window: Annotated[Literal[15, 30], BeforeValidator(int)] = Field(
         15,
         description="Longest sound Whisper hears at once, in seconds: 15, or 30 (slower; keeps long speech whole).",
@@ -101,6 +113,15 @@ class Settings(BaseSettings):
     max_requests: int = Field(
         256, ge=1, description="Requests in progress at once; more are answered 429 with Retry-After."
     )
+    max_wait_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="A request that would wait longer for others than this (9 times its own work, if that is more) "
+        "is refused at once: 429 with Retry-After.",
+    )
+    request_timeout_seconds: float = Field(
+        3600.0, gt=0, description="A request that takes longer after its upload began is ended: 504."
+    )
     decode_timeout_seconds: float = Field(600.0, gt=0, description="A decoder busy for longer than this is ended.")
     temp_dir: Path | None = Field(None, description="Where uploads and decoded sound wait; default: the system's.")
 
@@ -112,7 +133,12 @@ class Settings(BaseSettings):
 
     # --- logs ---------------------------------------------------------------------------------------------------------
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
-    log_file: Path | None = Field(None, description="Also log into this file (rotated at 20 MiB, 5 kept).")
+    log_file: Path | None = Field(None, description="Also log into this file, rotated.")
+    log_max_bytes: int = Field(20 * MEBIBYTE, gt=0, description="Size in bytes at which LOG_FILE is rotated.")
+    log_backup_count: int = Field(5, ge=0, description="Rotated log files that are kept.")
+    debug: bool = Field(
+        False, description="Log as with LOG_LEVEL=DEBUG. (It does not reload code, as it did in funasr-api.)"
+    )
 
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: read_environment())  # noqa: PLW0108 - it is defined below
 
@@ -140,12 +166,18 @@ class Settings(BaseSettings):
     @property
     def threads(self) -> int:
         """The compute budget: how many engine threads may be busy at once."""
-        return self.asr_threads or available_cores()
+        return self.asr_threads or self.inference_thread_pool_size or available_cores()
 
     def model_folder(self, model_id: str) -> Path | None:
         """The local folder an operator pointed `model_id` to (ASR_MODEL_DIR_WHISPER_BASE=...), if any."""
         value = self._environment.get(_MODEL_DIR_PREFIX + re.sub(r"[^A-Z0-9]", "_", model_id.upper()), "")
         return Path(value).expanduser() if value else None
+
+    def without_effect(self) -> list[str]:
+        """What is set and does nothing, each with the reason: reported at start."""
+        if self.workers > 1:
+            return [f"WORKERS={self.workers} has no effect: one process uses all cores; for more, run replicas"]
+        return []
 
     def unknown_names(self) -> list[str]:
         """ASR_* variables that no setting reads: most likely misspelt. Reported at start, never an error."""

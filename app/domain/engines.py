@@ -56,6 +56,25 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingPiece:
+    """A piece whose sound is read when its turn comes, so that what waits takes no memory. Times are in seconds."""
+
+    sound: Sound
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds, to the sample what `read` will give."""
+        total = round(self.sound.duration * SAMPLE_RATE)
+        return (min(round(self.end * SAMPLE_RATE), total) - round(self.start * SAMPLE_RATE)) / SAMPLE_RATE
+
+    def read(self) -> Piece:
+        """The piece with its sound. May read from disk."""
+        return Piece(self.start, self.sound.piece(self.start, self.end))
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What a recogniser heard in one piece. Word times are seconds from the piece's start.
 
@@ -79,10 +98,22 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class PieceRequest:
-    """A piece and its request's wishes: the unit that is queued, batched and recognised."""
+    """A piece and its request's wishes: the unit that is recognised."""
 
     piece: Piece
     options: RecognitionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRequest:
+    """A piece yet to be read and its request's wishes: the unit that is queued and batched."""
+
+    piece: WaitingPiece
+    options: RecognitionOptions
+
+    def read(self) -> PieceRequest:
+        """The request with its sound. May read from disk."""
+        return PieceRequest(self.piece.read(), self.options)
 
 
 class Recognizer(Protocol):
@@ -108,11 +139,11 @@ class Recognizer(Protocol):
         """The largest sum of `cost` one call should get."""
         ...
 
-    def cost(self, request: PieceRequest) -> float:
+    def cost(self, request: PieceRequest | WaitingRequest) -> float:
         """Work of a request, in seconds of audio the model really computes (padding included)."""
         ...
 
-    def batch_key(self, request: PieceRequest) -> Hashable:
+    def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
         """Requests with equal keys may share a call."""
         ...
 

@@ -13,6 +13,7 @@
     │   │   └── AudioTooShort        less sound than a recogniser can hear
     │   ├── UploadTooLarge           more bytes than MAX_AUDIO_SIZE
     │   └── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
+    ├── DeadlineExceeded             it takes longer than a request may
     ├── Overloaded                   come back in `retry_after` seconds
     ├── ModelUnavailable             the model is still loading, or failed to
     ├── ModelStoreError              weights cannot be had
@@ -92,6 +93,10 @@ class UploadTooLarge(RequestError):
 
 class AudioTooLong(RequestError):
     code = "audio_too_long"
+
+
+class DeadlineExceeded(SpeechError):
+    code = "deadline_exceeded"
 
 
 class Overloaded(SpeechError):

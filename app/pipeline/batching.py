@@ -1,28 +1,34 @@
 """Where all requests' pieces meet: one batcher per recogniser.
 
-It hands the recogniser calls filled with pieces that may share one, takes turns between requests so that a long
-recording does not hold up a short one, drops the pieces of requests that were given up, and keeps as many calls
-running as the recogniser says are worth it.
+It hands the recogniser calls filled with pieces that may share one, takes turns between keys and requests so that a
+long recording does not hold up a short one, lets live speech go first, drops the pieces of requests that were given
+up, and keeps as many calls running as the recogniser says are worth it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Hashable
+import time
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from app.domain.engines import Hypothesis, PieceRequest, Recognizer
-from app.domain.errors import EngineFailure
+from app.domain.engines import Hypothesis, Recognizer, WaitingRequest
+from app.domain.errors import EngineFailure, Overloaded
+from app.pipeline.turns import Turn, Turns
 
+_BOUND = 65_536
+"""Pieces that may wait. Admission and the few pieces a request sends ahead keep far below it; a waiting piece holds no
+sound, so that even this many are small."""
+_MEMORY = 0.1
+"""How much the latest call counts in the recogniser's speed."""
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
-    request: PieceRequest
+    request: WaitingRequest
     key: Hashable
     cost: float
     done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -31,29 +37,41 @@ class _Waiting:
 class Batcher:
     """Batches pieces for one recogniser. Belongs to one event loop."""
 
-    def __init__(self, recognizer: Recognizer, executor: Executor) -> None:
+    def __init__(self, recognizer: Recognizer, executor: Executor, *, bound: int = _BOUND) -> None:
         self._recognizer = recognizer
         self._executor = executor
-        self._queues: OrderedDict[Hashable, deque[_Waiting]] = OrderedDict()
+        self._bound = bound
+        self._turns: Turns[_Waiting] = Turns()
         self._running = 0
         self._calls: set[asyncio.Task[None]] = set()
+        self._speed: float | None = None
 
     @property
     def waiting(self) -> int:
         """Pieces that wait for a call and are still wanted."""
-        return sum(not waiting.done.done() for queue in self._queues.values() for waiting in queue)
+        return len(self._turns)
 
-    async def submit(self, request: PieceRequest, owner: Hashable) -> Hypothesis:
-        """Recognise one piece. Owners (requests) take turns. Cancelling the caller drops the piece.
+    def work(self, cost: float) -> float:
+        """Seconds in which all calls together get done what costs so much; 0 until a call was timed."""
+        return cost / (self._speed * self._recognizer.parallel_calls) if self._speed else 0.0
+
+    async def submit(self, request: WaitingRequest, turn: Turn) -> Hypothesis:
+        """Recognise one piece, read when its turn comes. Cancelling the caller drops it.
 
         Raises:
             EngineFailure: the recogniser failed on this piece.
+            Overloaded: more pieces wait than ever should.
         """
+        if len(self._turns) >= self._bound:
+            raise Overloaded("Too much is waiting to be recognised. Try again later.", retry_after=10.0)
         waiting = _Waiting(request, self._recognizer.batch_key(request), self._recognizer.cost(request))
-        self._queues.setdefault(owner, deque()).append(waiting)
+        self._turns.add(waiting, turn)
         # Pieces that arrive in the same turn of the loop are seen together, so that they can share a call.
         asyncio.get_running_loop().call_soon(self._dispatch)
-        return await waiting.done
+        try:
+            return await waiting.done
+        finally:
+            self._turns.remove(waiting, turn)
 
     def _dispatch(self) -> None:
         while self._running < self._recognizer.parallel_calls and (batch := self._next_batch()):
@@ -63,33 +81,22 @@ class Batcher:
             call.add_done_callback(self._calls.discard)
 
     def _next_batch(self) -> list[_Waiting]:
-        """One call's worth: the next owner's piece and, in turns, others with its key, as far as the cost allows.
+        """One call's worth: whoever is next and, in turns, others with the same key, as far as the cost allows.
 
         A call takes no more than its share of what waits: two pieces and two idle threads make two calls.
         """
-        self._drop_abandoned()
-        share = -(-self.waiting // self._recognizer.parallel_calls)
+        share = -(-len(self._turns) // self._recognizer.parallel_calls)
         batch: list[_Waiting] = []
         cost = 0.0
-        size = -1
-        while size < len(batch) < share:  # another round as long as the last one found something
-            size = len(batch)
-            for owner, queue in list(self._queues.items()):
-                room = self._recognizer.batch_cost - cost
-                if queue and len(batch) < share and _fits(queue[0], batch, room):
-                    batch.append(queue.popleft())
-                    cost += batch[-1].cost
-                    self._queues.move_to_end(owner)  # only who was served goes to the back of the line
-        self._drop_abandoned()
-        return batch
 
-    def _drop_abandoned(self) -> None:
-        for owner, queue in list(self._queues.items()):
-            kept = deque(waiting for waiting in queue if not waiting.done.done())
-            if kept:
-                self._queues[owner] = kept
-            else:
-                del self._queues[owner]
+        def fits(waiting: _Waiting) -> bool:
+            # One given up in this turn of the loop still stands in line, and is taken out by who gave it up.
+            return not waiting.done.done() and _fits(waiting, batch, self._recognizer.batch_cost - cost)
+
+        while len(batch) < share and (waiting := self._turns.take(fits)):
+            batch.append(waiting)
+            cost += waiting.cost
+        return batch
 
     async def _call(self, batch: list[_Waiting]) -> None:
         outcomes: list[Hypothesis | EngineFailure] = [EngineFailure("the recogniser was stopped") for _ in batch]
@@ -104,9 +111,9 @@ class Batcher:
     async def _outcomes(self, batch: list[_Waiting]) -> list[Hypothesis | EngineFailure]:
         """Results in order. If the call fails, each piece is tried alone: only the guilty one fails."""
         loop = asyncio.get_running_loop()
-        requests = [waiting.request for waiting in batch]
         try:
-            heard = await loop.run_in_executor(self._executor, self._recognizer.recognize, requests)
+            heard, seconds = await loop.run_in_executor(self._executor, self._recognize, batch)
+            self._learn(sum(waiting.cost for waiting in batch), seconds)
             if len(heard) != len(batch):
                 raise EngineFailure("the recogniser lost a piece")
             return list(heard)
@@ -118,6 +125,16 @@ class Batcher:
         if len(batch) == 1:
             return [failure]
         return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]
+
+    def _recognize(self, batch: Sequence[_Waiting]) -> tuple[list[Hypothesis], float]:
+        """On a compute thread: read the pieces' sound and recognise it; also how many seconds that took."""
+        started = time.monotonic()
+        requests = [waiting.request.read() for waiting in batch]
+        return self._recognizer.recognize(requests), time.monotonic() - started
+
+    def _learn(self, cost: float, seconds: float) -> None:
+        speed = cost / max(seconds, 1e-6)
+        self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
 
 
 def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailure) -> None:

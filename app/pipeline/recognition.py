@@ -8,16 +8,17 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from app.domain.engines import Hypothesis, Piece, PieceRequest, Recognizer, Sound
+from app.domain.engines import Hypothesis, Recognizer, Sound, WaitingPiece, WaitingRequest
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
 from app.pipeline.segmentation import Cut
+from app.pipeline.turns import Turn
 
 _LANGUAGE_SECONDS = 30.0
 """Speech listened to before the recording's language is settled, as much as Whisper's authors use."""
 _AHEAD = 4
 """Pieces of one request in the queue for each call that may run: enough to keep the recogniser busy, few enough that
-hours of sound are not in memory at once."""
+a recording of hours does not fill the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,13 @@ class Heard:
 class Recognition:
     """Recognises the pieces of one recording."""
 
-    def __init__(self, sound: Sound, recognizer: Recognizer, batcher: Batcher, options: RecognitionOptions) -> None:
+    def __init__(
+        self, sound: Sound, recognizer: Recognizer, batcher: Batcher, options: RecognitionOptions, *, key: str = ""
+    ) -> None:
+        """`key` stands for the caller's API key: keys take turns, and requests of one key take turns."""
         self._sound = sound
+        self._recognizer = recognizer
+        self._turn = Turn(request=self, key=key)
         self._batcher = batcher
         self._options = options
         self._in_flight = _AHEAD * recognizer.parallel_calls
@@ -78,8 +84,14 @@ class Recognition:
             await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
 
     async def _one(self, cut: Cut, options: RecognitionOptions) -> Hypothesis:
-        samples = await asyncio.to_thread(self._sound.piece, cut.start, cut.end)  # may read from disk
-        return await self._batcher.submit(PieceRequest(Piece(cut.start, samples), options), owner=self)
+        return await self._batcher.submit(self._request(cut, options), self._turn)
+
+    def cost(self, cut: Cut) -> float:
+        """What a piece costs the recogniser, in its own measure."""
+        return self._recognizer.cost(self._request(cut, self._options))
+
+    def _request(self, cut: Cut, options: RecognitionOptions) -> WaitingRequest:
+        return WaitingRequest(WaitingPiece(self._sound, cut.start, cut.end), options)
 
 
 def _leading(cuts: Sequence[Cut], seconds: float) -> int:

@@ -32,6 +32,12 @@ class KeyRing:
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return presented is not None and any(matches)
 
+    def owner(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """A name for the accepted key in `headers`, which does not tell the key; "" where none is needed."""
+        if self.open:
+            return ""
+        return next((_digest(key).hex()[:16] for key in presented_keys(headers) if self.allows(key)), "")
+
 
 def presented_keys(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """Keys of an ASGI request's headers: Authorization: Bearer, X-NLS-Token, api-key, in that order."""

@@ -8,9 +8,6 @@ from typing import Any
 
 from app.settings import Settings
 
-_FILE_BYTES = 20 * 1024 * 1024
-_FILES_KEPT = 5
-
 
 def configure(settings: Settings) -> None:
     """Log to standard error, and to LOG_FILE if one is set."""
@@ -20,8 +17,8 @@ def configure(settings: Settings) -> None:
         handlers["file"] = {
             "class": "logging.handlers.RotatingFileHandler",
             "filename": str(settings.log_file),
-            "maxBytes": _FILE_BYTES,
-            "backupCount": _FILES_KEPT,
+            "maxBytes": settings.log_max_bytes,
+            "backupCount": settings.log_backup_count,
             "encoding": "utf-8",
             "formatter": "line",
         }
@@ -31,8 +28,13 @@ def configure(settings: Settings) -> None:
             "disable_existing_loggers": False,
             "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
             "handlers": handlers,
-            "root": {"level": settings.log_level, "handlers": list(handlers)},
+            "root": {"level": "DEBUG" if settings.debug else settings.log_level, "handlers": list(handlers)},
             # httpx logs every URL it fetches, uvicorn's access log every path: neither helps an operator at this level
-            "loggers": {"httpx": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+            "loggers": {
+                "httpx": {"level": "WARNING"},
+                "uvicorn.access": {"level": "WARNING"},
+                # it logs every part of a form as it parses it, names and values
+                "python_multipart": {"level": "WARNING"},
+            },
         }
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.audio.decoding import DecoderPool
+from app.audio.recording import Recording
 from app.domain.engines import Capabilities, Recognizer, VoiceActivityDetector
-from app.domain.errors import EngineFailure, ModelUnavailable, Overloaded, SpeechError, UnknownModel
+from app.domain.errors import EngineFailure, ModelUnavailable, SpeechError, UnknownModel
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, Transcript, Usage, join_texts
 from app.modelstore.catalog import CATALOG, ModelEntry
@@ -23,14 +24,13 @@ from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
 from app.pipeline.recognition import Heard, Recognition
-from app.pipeline.segmentation import MAX_SILENCE, cut
+from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
+from app.service.admission import Admission, Caller, Ticket
 from app.service.loading import compute_threads, existing_engines, load_detector, load_recognizer
 from app.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 5.0
-"""What a refused caller is told to wait: about the time a short request takes under load."""
 _DEFAULT_NAMES = frozenset({"", "string", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize"})
 """Names that clients send without choosing: nothing, Swagger's placeholder, OpenAI's own."""
 _DEFAULT_PREFIXES = ("whisper", "gpt-4o-mini-transcribe")
@@ -75,7 +75,12 @@ class SpeechService:
         self._detector: VoiceActivityDetector | None = None
         self._loaded: dict[str, _Loaded] = {}
         self._chinese = ChineseWriting()
-        self._active = 0
+        self._admission = Admission(
+            max_requests=settings.max_requests,
+            max_wait=settings.max_wait_seconds,
+            timeout=settings.request_timeout_seconds,
+            keys=len(settings.keys),
+        )
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -131,7 +136,7 @@ class SpeechService:
     @property
     def active(self) -> int:
         """Requests in progress."""
-        return self._active
+        return self._admission.active
 
     @property
     def waiting_pieces(self) -> int:
@@ -170,44 +175,62 @@ class SpeechService:
 
     # --- recognition --------------------------------------------------------------------------------------------------
 
-    async def transcribe(self, path: Path, model: str, options: RecognitionOptions) -> Transcript:
-        """A whole recording's transcript. `model` is a ServedModel's id. The file stays the caller's to delete.
+    def admit(self, caller: Caller) -> Ticket:
+        """A place for a request; to be asked before its body is read. Leaving the ticket frees the place.
+
+        Raises:
+            Overloaded: it would wait too long, or there is no place.
+        """
+        return self._admission.enter(caller)
+
+    async def transcribe(self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket) -> Transcript:
+        """A whole recording's transcript. `model` is a ServedModel's id. The file and the ticket stay the caller's.
 
         Raises:
             SpeechError: any leaf; text never goes missing from a success.
         """
-        async with aclosing(self._work(path, model, options)) as work:
+        ticket.begin()
+        async with aclosing(self._work(path, model, options, ticket)) as work:
             async for item in work:
                 if isinstance(item, Transcript):
                     return item
         raise AssertionError("a recognition ends with its transcript")
 
-    def stream(self, path: Path, model: str, options: RecognitionOptions) -> AsyncIterator[Segment | Transcript]:
+    def stream(
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket
+    ) -> AsyncIterator[Segment | Transcript]:
         """Segments in order as pieces finish, then the Transcript they make. Same errors as `transcribe`."""
-        return self._work(path, model, options)
+        ticket.begin(streamed=True)
+        return self._work(path, model, options, ticket)
 
     async def _work(
-        self, path: Path, model: str, options: RecognitionOptions
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket
     ) -> AsyncGenerator[Segment | Transcript, None]:
-        loaded, detector = self._loaded[model], self._detector
-        if detector is None:
+        loaded = self._loaded[model]
+        recording = await ticket.in_time(self._decoders.decode(path))
+        with recording:
+            cuts = await ticket.in_time(self._pieces(recording, loaded.recognizer, options))
+            recognition = Recognition(recording, loaded.recognizer, loaded.batcher, options, key=ticket.key)
+            work = [loaded.batcher.work(recognition.cost(cut)) for cut in cuts]
+            ticket.expect(sum(work))
+            result = _Result(model, recording.duration, options, list(recording.warnings))
+            async with aclosing(recognition.pieces(cuts)) as pieces:
+                for done in work:
+                    heard = await ticket.in_time(anext(pieces))
+                    ticket.did(done)
+                    for segment in result.add(self._written(heard, options)):
+                        yield segment
+        yield result.transcript()
+
+    async def _pieces(self, recording: Recording, recognizer: Recognizer, options: RecognitionOptions) -> list[Cut]:
+        """Where the recording has speech, in pieces that suit the recogniser."""
+        if self._detector is None:
             raise ModelUnavailable("The model is still loading.")
-        with self._admitted():
-            recording = await self._decoders.decode(path)
-            with recording:
-                loop = asyncio.get_running_loop()
-                spans = await loop.run_in_executor(self._detection, detector.detect, recording, options.detection)
-                capabilities = loaded.recognizer.capabilities
-                longest = min(self.settings.max_segment_sec, capabilities.preferred_seconds)
-                silence = min(MAX_SILENCE, capabilities.max_silence)
-                cuts = await asyncio.to_thread(cut, recording, spans, longest, silence)
-                recognition = Recognition(recording, loaded.recognizer, loaded.batcher, options)
-                result = _Result(model, recording.duration, options, list(recording.warnings))
-                async with aclosing(recognition.pieces(cuts)) as pieces:
-                    async for heard in pieces:
-                        for segment in result.add(self._written(heard, options)):
-                            yield segment
-            yield result.transcript()
+        loop = asyncio.get_running_loop()
+        spans = await loop.run_in_executor(self._detection, self._detector.detect, recording, options.detection)
+        longest = min(self.settings.max_segment_sec, recognizer.capabilities.preferred_seconds)
+        silence = min(MAX_SILENCE, recognizer.capabilities.max_silence)
+        return await asyncio.to_thread(cut, recording, spans, longest, silence)
 
     def _written(self, heard: Heard, options: RecognitionOptions) -> Heard:
         """As a reader expects the language to be written."""
@@ -218,19 +241,6 @@ class SpeechService:
             hypothesis, text=self._chinese.text(hypothesis.text), words=self._chinese.words(hypothesis.words)
         )
         return replace(heard, hypothesis=written)
-
-    @contextmanager
-    def _admitted(self) -> Generator[None, None, None]:
-        if self._active >= self.settings.max_requests:
-            raise Overloaded(
-                f"The server is working on {self._active} requests already. Try again shortly.",
-                retry_after=_RETRY_SECONDS,
-            )
-        self._active += 1
-        try:
-            yield
-        finally:
-            self._active -= 1
 
 
 class _Result:

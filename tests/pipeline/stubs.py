@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.engines import SAMPLE_RATE, Capabilities, Hypothesis, Piece, PieceRequest, Sound, SpeechSpan
+from app.domain.engines import (
+    SAMPLE_RATE,
+    Capabilities,
+    Hypothesis,
+    PieceRequest,
+    Sound,
+    SpeechSpan,
+    WaitingPiece,
+    WaitingRequest,
+)
 from app.domain.errors import EngineFailure
 from app.domain.options import RecognitionOptions, SpeechDetection
 
@@ -34,7 +43,7 @@ class StubRecognizer:
     hear: Hear = named
     parallel_calls: int = 1
     batch_cost: float = 4.0
-    key: Callable[[PieceRequest], Hashable] = field(default=lambda _: None)
+    key: Callable[[PieceRequest | WaitingRequest], Hashable] = field(default=lambda _: None)
     held: bool = False
     id: str = "stub"
     capabilities: Capabilities = ABLE
@@ -48,10 +57,10 @@ class StubRecognizer:
         self._at_once = 0
         self._released = 0
 
-    def cost(self, request: PieceRequest) -> float:
+    def cost(self, request: PieceRequest | WaitingRequest) -> float:
         return request.piece.seconds
 
-    def batch_key(self, request: PieceRequest) -> Hashable:
+    def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
         return self.key(request)
 
     def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
@@ -127,8 +136,6 @@ class StubSound:
         return (np.arange(first, last) // SAMPLE_RATE).astype(np.float32)
 
 
-def request(start: float, seconds: float = 1.0, options: RecognitionOptions | None = None) -> PieceRequest:
-    """A silent piece."""
-    return PieceRequest(
-        Piece(start, np.zeros(round(seconds * SAMPLE_RATE), np.float32)), options or RecognitionOptions()
-    )
+def request(start: float, seconds: float = 1.0, options: RecognitionOptions | None = None) -> WaitingRequest:
+    """A piece of a recording of two hours."""
+    return WaitingRequest(WaitingPiece(StubSound(7200.0), start, start + seconds), options or RecognitionOptions())

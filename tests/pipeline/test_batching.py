@@ -11,6 +11,7 @@ import pytest
 from app.domain.engines import Hypothesis, PieceRequest
 from app.domain.errors import EngineFailure
 from app.pipeline.batching import Batcher
+from app.pipeline.turns import Turn
 
 from .stubs import StubRecognizer, failing_on, named, request
 
@@ -37,7 +38,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def submit(batcher: Batcher, owner: Hashable, *starts: float, seconds: float = 1.0) -> list[asyncio.Task[Hypothesis]]:
-    return [asyncio.create_task(batcher.submit(request(start, seconds), owner)) for start in starts]
+    return [asyncio.create_task(batcher.submit(request(start, seconds), Turn(owner))) for start in starts]
 
 
 def test_every_piece_gets_its_own_answer() -> None:

@@ -24,6 +24,7 @@ from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word
 from app.protocols.openai import errors as openai_errors
 from app.protocols.openai.http import router
+from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
 from app.service.service import ServedModel, SpeechService
 from app.service.uploads import RequestId, UploadGuard
@@ -124,6 +125,7 @@ class FakeService(SpeechService):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.calls = Calls()
+        self._admission = Admission(max_requests=256, max_wait=30, timeout=3600)
 
     def models(self) -> list[ServedModel]:
         return [ABLE, PLAIN]
@@ -135,13 +137,15 @@ class FakeService(SpeechService):
             return PLAIN
         raise errors.UnknownModel("No such model here; there is able.", param="model")
 
-    async def transcribe(self, path: Path, model: str, options: RecognitionOptions) -> Transcript:
-        async for item in self.stream(path, model, options):
+    async def transcribe(self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket) -> Transcript:
+        async for item in self.stream(path, model, options, ticket):
             if isinstance(item, Transcript):
                 return item
         raise AssertionError
 
-    async def stream(self, path: Path, model: str, options: RecognitionOptions) -> AsyncIterator[Segment | Transcript]:
+    async def stream(
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket
+    ) -> AsyncIterator[Segment | Transcript]:
         content = await asyncio.to_thread(path.read_bytes)
         self.calls.options.append(options)
         self.calls.models.append(model)
@@ -184,6 +188,7 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
     """The application as main assembles it."""
     app = FastAPI()
     app.state.service = service
+    app.state.keyring = KeyRing([KEY])
     app.include_router(router)
     openai_errors.install(app)
 

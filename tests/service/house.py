@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import httpx
 from pipeline.stubs import StubDetector, StubRecognizer
 
 from app.domain.engines import SpeechSpan
 from app.domain.options import RecognitionOptions
+from app.domain.transcript import Segment, Transcript
 from app.main import create_app
+from app.service.admission import Caller
 from app.service.service import SpeechService
 from app.settings import Settings
 
@@ -74,6 +77,23 @@ class House:
     async def post(self, client: httpx.AsyncClient, **data: str) -> httpx.Response:
         files = {"file": await asyncio.to_thread(self.sound.read_bytes)}
         return await client.post("/v1/audio/transcriptions", files=files, data={"language": "en", **data})
+
+
+async def transcribed(service: SpeechService, sound: Path, options: RecognitionOptions = ENGLISH) -> Transcript:
+    """A transcript, as a protocol asks for it."""
+    with service.admit(Caller()) as ticket:
+        return await service.transcribe(sound, "whisper-base", options, ticket)
+
+
+async def listen(service: SpeechService, sound: Path) -> AsyncGenerator[Segment | Transcript, None]:
+    """A stream, as a protocol asks for it."""
+    with service.admit(Caller()) as ticket:
+        items = cast(
+            "AsyncGenerator[Segment | Transcript, None]", service.stream(sound, "whisper-base", ENGLISH, ticket)
+        )
+        async with aclosing(items):
+            async for item in items:
+                yield item
 
 
 def children() -> set[str]:

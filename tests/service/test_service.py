@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from house import ENGLISH, SPANS, House
+from house import ENGLISH, SPANS, House, listen, transcribed
 from pipeline.stubs import StubRecognizer, failing_on, named
 from pipeline.test_batching import until
 from real.scoring import wav_bytes
@@ -129,7 +129,7 @@ def test_a_transcript_is_all_pieces_in_order_with_their_sums(house: House) -> No
         return replace(heard, text=f"From {asked.piece.start:g}.")
 
     async def scenario(service: SpeechService) -> None:
-        transcript = await service.transcribe(house.sound, "whisper-base", ENGLISH)
+        transcript = await transcribed(service, house.sound, ENGLISH)
         assert transcript.text == "From 0.5. From 6.5. From 12.5."
         assert [(segment.start, segment.end) for segment in transcript.segments] == [(1, 3), (7, 9), (13, 15)]
         assert (transcript.language, transcript.duration, transcript.model) == ("en", 16.0, "whisper-base")
@@ -143,7 +143,7 @@ def test_a_transcript_is_all_pieces_in_order_with_their_sums(house: House) -> No
 
 def test_a_stream_is_the_segments_and_then_their_transcript(house: House) -> None:
     async def scenario(service: SpeechService) -> None:
-        items = [item async for item in service.stream(house.sound, "whisper-base", ENGLISH)]
+        items = [item async for item in listen(service, house.sound)]
         assert [type(item) for item in items] == [Segment, Segment, Segment, Transcript]
         assert items[-1].segments == tuple(items[:-1])
 
@@ -152,7 +152,7 @@ def test_a_stream_is_the_segments_and_then_their_transcript(house: House) -> Non
 
 def test_silence_is_an_empty_transcript_and_no_recogniser_hears_it(house: House) -> None:
     async def scenario(service: SpeechService) -> None:
-        transcript = await service.transcribe(house.sound, "whisper-base", RecognitionOptions())
+        transcript = await transcribed(service, house.sound, RecognitionOptions())
         assert (transcript.text, transcript.segments, transcript.language) == ("", (), None)
 
     house.detector.spans = ()
@@ -167,7 +167,7 @@ def test_a_pause_inside_a_sentence_puts_no_space_into_its_text(house: House, tim
     house.detector.spans = SPANS[:1]
 
     async def scenario(service: SpeechService) -> None:
-        transcript = await service.transcribe(house.sound, "whisper-base", RecognitionOptions(timed=timed))
+        transcript = await transcribed(service, house.sound, RecognitionOptions(timed=timed))
         assert transcript.text == "你好"
         assert len(transcript.segments) == (2 if timed else 1)
 
@@ -178,7 +178,7 @@ def test_sound_without_words_has_no_language(house: House) -> None:
     house.recognizer.hear = lambda _: Hypothesis("", "nn", {"nn": 0.2, "en": 0.1})
 
     async def scenario(service: SpeechService) -> None:
-        transcript = await service.transcribe(house.sound, "whisper-base", RecognitionOptions())
+        transcript = await transcribed(service, house.sound, RecognitionOptions())
         assert (transcript.text, transcript.language) == ("", None)
 
     house.run(scenario)
@@ -193,7 +193,7 @@ def test_chinese_is_simplified_in_text_and_words_but_a_translation_is_left_alone
     house.detector.spans = SPANS[:1]
 
     async def scenario(service: SpeechService) -> None:
-        transcript = await service.transcribe(house.sound, "whisper-base", RecognitionOptions(task=task))
+        transcript = await transcribed(service, house.sound, RecognitionOptions(task=task))
         assert transcript.text == written
         assert "".join(word.text for word in transcript.words) == written
 
@@ -212,10 +212,10 @@ def test_a_failing_engine_fails_the_request(house: House, broken: str) -> None:
 
     async def scenario(service: SpeechService) -> None:
         with pytest.raises(EngineFailure):
-            await service.transcribe(house.sound, "whisper-base", ENGLISH)
+            await transcribed(service, house.sound, ENGLISH)
         house.detector.failure = None
         house.recognizer.hear = named
-        assert (await service.transcribe(house.sound, "whisper-base", ENGLISH)).text, "the next request is well"
+        assert (await transcribed(service, house.sound, ENGLISH)).text, "the next request is well"
 
     house.run(scenario)
 
@@ -224,16 +224,16 @@ def test_a_full_service_says_when_to_come_back(house: House) -> None:
     house.recognizer.held = True
 
     async def scenario(service: SpeechService) -> None:
-        works = [asyncio.create_task(service.transcribe(house.sound, "whisper-base", ENGLISH)) for _ in range(2)]
+        works = [asyncio.create_task(transcribed(service, house.sound, ENGLISH)) for _ in range(2)]
         await until(lambda: service.active == 2 and len(house.recognizer.calls) == 1)
         with pytest.raises(Overloaded) as caught:
-            await service.transcribe(house.sound, "whisper-base", ENGLISH)
+            await transcribed(service, house.sound, ENGLISH)
         assert caught.value.retry_after > 0
         assert service.active == 2
         house.recognizer.release(100)
         await asyncio.gather(*works)
         assert service.active == 0
-        await service.transcribe(house.sound, "whisper-base", ENGLISH)
+        await transcribed(service, house.sound, ENGLISH)
 
     house.run(scenario, max_requests=2)
 
@@ -244,14 +244,14 @@ def test_a_request_that_is_given_up_frees_its_place(house: House, how: str) -> N
 
     async def scenario(service: SpeechService) -> None:
         if how == "cancelled":
-            work = asyncio.create_task(service.transcribe(house.sound, "whisper-base", ENGLISH))
+            work = asyncio.create_task(transcribed(service, house.sound, ENGLISH))
             await until(lambda: len(house.recognizer.calls) == 1)
             work.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await work
         else:
             house.recognizer.batch_cost = 1.0
-            async with aclosing(service.stream(house.sound, "whisper-base", ENGLISH)) as items:
+            async with aclosing(listen(service, house.sound)) as items:
                 first = await house.recognizer.let_go_until(asyncio.ensure_future(anext(items)))
                 assert isinstance(first, Segment)
         assert service.active == 0
@@ -264,7 +264,7 @@ def test_bad_sound_is_the_callers_error_and_frees_its_place(house: House) -> Non
     async def scenario(service: SpeechService) -> None:
         house.sound.write_bytes(b"this is no sound at all")
         with pytest.raises(SpeechError) as caught:
-            await service.transcribe(house.sound, "whisper-base", ENGLISH)
+            await transcribed(service, house.sound, ENGLISH)
         assert caught.value.code == "audio_undecodable"
 
     house.run(scenario)

@@ -20,5 +20,6 @@ def load(model_id: str, folder: Path, settings: Settings) -> WhisperRecognizer:
         compute_type=settings.asr_compute_type,
         beam_size=settings.asr_beam_size,
         window_seconds=float(settings.asr_whisper_window),
+        batch_size=settings.asr_batch_size,
         chinese_style=settings.asr_chinese_style,
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import ctranslate2
 import numpy as np
 
-from app.domain.engines import Capabilities, Hypothesis, PieceRequest
+from app.domain.engines import Capabilities, Hypothesis, PieceRequest, WaitingRequest
 from app.domain.errors import EngineFailure
 from app.domain.transcript import TokenLogprob, Word
 from app.engines.whisper.alignment import timed_words, token_starts
@@ -133,6 +133,7 @@ class WhisperRecognizer:
         compute_type: str = "int8",
         beam_size: int = 5,
         window_seconds: float = _SHORT_WINDOW,
+        batch_size: int = _BATCH,
         chinese_style: bool = True,
     ) -> None:
         try:
@@ -147,7 +148,7 @@ class WhisperRecognizer:
             raise EngineFailure(f"{model_id} speaks English only; a multilingual Whisper is needed")
         self.id = model_id
         self.parallel_calls = threads
-        self.batch_cost = _BATCH * _SHORT_WINDOW
+        self.batch_cost = batch_size * _SHORT_WINDOW
         self._beam_size = beam_size
         self._styles = _STYLE if chinese_style else {}
         self._vocabulary = Vocabulary(folder)
@@ -165,11 +166,11 @@ class WhisperRecognizer:
             logprobs=True,
         )
 
-    def cost(self, request: PieceRequest) -> float:
+    def cost(self, request: PieceRequest | WaitingRequest) -> float:
         """Seconds the encoder computes."""
         return _window(request.piece.seconds)
 
-    def batch_key(self, request: PieceRequest) -> Hashable:
+    def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
         """Pieces of one call share the window, the temperature, and where in the prompt the text starts."""
         options = request.options
         context, _ = self._vocabulary.context(options.prompt, options.hotwords)

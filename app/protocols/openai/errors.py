@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from app.domain.errors import (
     AudioTooLong,
     AuthenticationFailed,
+    DeadlineExceeded,
     EngineFailure,
     ModelStoreError,
     ModelUnavailable,
@@ -34,6 +35,7 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
         AudioTooLong: 413,
         RequestError: 400,
         Overloaded: 429,
+        DeadlineExceeded: 504,
         ModelUnavailable: 503,
         ModelStoreError: 503,
         EngineFailure: 500,
@@ -134,9 +136,11 @@ def _headers(error: SpeechError) -> dict[str, str]:
     if isinstance(error, AuthenticationFailed):
         return {"www-authenticate": "Bearer"}
     if isinstance(error, Overloaded):
-        return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+        return {"retry-after": str(max(1, math.ceil(error.retry_after))), "x-should-retry": "true"}
+    if isinstance(error, DeadlineExceeded):  # OpenAI's clients retry a 5xx unless told not to; this would only repeat
+        return {"x-should-retry": "false"}
     if isinstance(error, ModelUnavailable | ModelStoreError):
-        return {"retry-after": str(MODEL_RETRY_SECONDS)}
+        return {"retry-after": str(MODEL_RETRY_SECONDS), "x-should-retry": "true"}
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -19,6 +20,8 @@ from app.protocols.openai.errors import request_id
 from app.protocols.openai.forms import receive_form
 from app.protocols.openai.wire import ModelBody, ModelList, transcription_body, verbose_body
 from app.protocols.openai.wishes import KNOWN_FIELDS, Wishes, read_wishes
+from app.service.admission import Caller
+from app.service.auth import KeyRing
 from app.service.service import ServedModel, SpeechService
 
 # Shows the key field in the documentation and checks nothing: keys are checked before a body is read.
@@ -72,6 +75,8 @@ async def _recognize(request: Request, task: Task) -> Response:
     service = _service(request)
     settings = service.settings
     async with AsyncExitStack() as stack:
+        # Before the body is read: who cannot be served in time shall know at once.
+        ticket = stack.enter_context(service.admit(_caller(request)))
         form = stack.enter_context(await receive_form(request, settings.temp_dir))
         form.log_unknown(KNOWN_FIELDS, request_id(request))
         path = form.file("file", settings.max_audio_size)
@@ -79,9 +84,9 @@ async def _recognize(request: Request, task: Task) -> Response:
         wishes = read_wishes(form, task, model, settings)
         headers = {"x-asr-model": model.id}
         if wishes.stream:
-            feed = streaming.Feed(service.stream(path, model.id, wishes.options), stack.pop_all())
+            feed = streaming.Feed(service.stream(path, model.id, wishes.options, ticket), stack.pop_all())
             return await _streamed(request, feed, wishes, headers)
-        work = service.transcribe(path, model.id, wishes.options)
+        work = service.transcribe(path, model.id, wishes.options, ticket)
         transcript = await streaming.while_connected(request.receive, work)
         # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
         return await asyncio.to_thread(_rendered, transcript, wishes, headers)
@@ -121,6 +126,16 @@ def _json(body: BaseModel, headers: dict[str, str]) -> Response:
 
 def _service(request: Request) -> SpeechService:
     return request.app.state.service
+
+
+def _caller(request: Request) -> Caller:
+    """Who asks; OpenAI's SDKs say how long they wait for an answer (a stream answers long before its end)."""
+    keyring: KeyRing = request.app.state.keyring
+    try:
+        patience = float(request.headers.get("x-stainless-read-timeout", ""))
+    except ValueError:
+        patience = math.nan
+    return Caller(keyring.owner(request.headers.raw), patience if 0 < patience < math.inf else None)
 
 
 def _model_body(model: ServedModel) -> ModelBody:
