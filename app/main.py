@@ -18,6 +18,7 @@ from app.protocols.openai import errors as openai_errors
 from app.protocols.openai import http as openai_http
 from app.service import logs
 from app.service.auth import KeyRing
+from app.service.connections import GuardedHttp
 from app.service.service import SpeechService
 from app.service.uploads import RequestId, UploadGuard
 from app.settings import Settings
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         UploadGuard,
         keyring=keyring,
         max_bytes=settings.max_audio_size,
+        idle_seconds=settings.upload_idle_seconds,
         refuse=openai_errors.refusal,
     )
     application.add_middleware(RequestId)
@@ -98,6 +100,7 @@ def serve(settings: Settings) -> None:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        http=GuardedHttp,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=30,

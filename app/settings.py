@@ -109,6 +109,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest upload: bare digits are MB; KB, MB and GB are understood.",
     )
+    upload_idle_seconds: float = Field(
+        30.0, gt=0, description="An upload of which nothing arrives for so long is ended: 408."
+    )
     max_audio_seconds: float = Field(24 * 3600.0, gt=0, description="Longest recording after decoding, in seconds.")
     max_requests: int = Field(
         256, ge=1, description="Requests in progress at once; more are answered 429 with Retry-After."

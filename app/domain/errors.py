@@ -11,6 +11,7 @@
     │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
     │   │   ├── NoAudioStream        a container without a sound track
     │   │   └── AudioTooShort        less sound than a recogniser can hear
+    │   ├── UploadTooSlow            nothing, or hardly anything, arrives
     │   ├── UploadTooLarge           more bytes than MAX_AUDIO_SIZE
     │   └── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
     ├── DeadlineExceeded             it takes longer than a request may
@@ -85,6 +86,10 @@ class NoAudioStream(BadAudio):
 
 class AudioTooShort(BadAudio):
     code = "audio_too_short"
+
+
+class UploadTooSlow(RequestError):
+    code = "upload_too_slow"
 
 
 class UploadTooLarge(RequestError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
 from collections.abc import Callable, Collection
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.domain.errors import AuthenticationFailed, RequestError, UploadTooLarge
+from app.domain.errors import AuthenticationFailed, RequestError, UploadTooLarge, UploadTooSlow
 from app.service.auth import KeyRing, presented_keys
 
 Refuse: TypeAlias = Callable[[RequestError, str], Response]
@@ -30,6 +31,10 @@ LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 """How long a refused sender is listened to, in all and between two chunks. Most clients send their whole body before
 they look for an answer; a connection that closes under them is all they would see (nginx's figures)."""
+GRACE_SECONDS = 60.0
+LEAST_SPEED = 1024
+"""Bytes a second that an upload must keep up on average, after a while for bad starts: no network is slower, but
+somebody who wants to hold places with drops is."""
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -63,7 +68,8 @@ class UploadGuard:
     """Lets a request through to the application only with a key, and never more than `max_bytes` of file.
 
     Bodies that say how long they are are refused at once; others are counted as they arrive, and the read that
-    crosses the limit raises UploadTooLarge into the application, whose error handlers answer it.
+    crosses the limit raises UploadTooLarge into the application, whose error handlers answer it. One of which nothing
+    arrives for `idle_seconds`, or next to nothing for a minute, raises UploadTooSlow.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class UploadGuard:
         *,
         keyring: KeyRing,
         max_bytes: int,
+        idle_seconds: float,
         refuse: Refuse,
         open_paths: Collection[str] = OPEN_PATHS,
         open_prefixes: tuple[str, ...] = OPEN_PREFIXES,
@@ -79,6 +86,7 @@ class UploadGuard:
         self._app = app
         self._keyring = keyring
         self._max_bytes = max_bytes
+        self._idle_seconds = idle_seconds
         self._refuse = refuse
         self._open_paths = frozenset(open_paths)
         self._open_prefixes = open_prefixes
@@ -88,7 +96,7 @@ class UploadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, send, self._max_bytes, expected=_has_body(scope))
+        body = _Body(receive, send, self._max_bytes, self._idle_seconds, expected=_has_body(scope))
         try:
             self._check(scope)
         except RequestError as error:
@@ -118,10 +126,12 @@ class _Body:
     An answer that starts before the body has ended closes its connection, and waits a while for the sender to notice.
     """
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int, *, expected: bool) -> None:
+    def __init__(self, receive: Receive, send: Send, max_bytes: int, idle_seconds: float, *, expected: bool) -> None:
         self._receive = receive
         self._send = send
         self._max_bytes = max_bytes
+        self._idle_seconds = idle_seconds
+        self._began = time.monotonic()
         self._received = 0
         self._ended = not expected
         self._closing = False
@@ -131,8 +141,18 @@ class _Body:
 
         Raises:
             UploadTooLarge: the body has crossed the limit.
+            UploadTooSlow: the rest of it does not arrive.
         """
-        message = await self.receive_unbounded()
+        if self._ended:  # the application waits for the client to leave, which may take as long as the work
+            return await self.receive_unbounded()
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                message = await self.receive_unbounded()
+        except TimeoutError as error:
+            raise UploadTooSlow(f"Nothing of the upload arrived for {self._idle_seconds:g} s.") from error
+        elapsed = time.monotonic() - self._began
+        if not self._ended and elapsed > GRACE_SECONDS and self._received < LEAST_SPEED * elapsed:
+            raise UploadTooSlow(f"The upload is slower than {LEAST_SPEED} bytes a second.")
         if self._received > self._max_bytes + FORM_SLACK:
             raise _too_large(self._max_bytes)
         return message

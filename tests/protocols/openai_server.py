@@ -26,6 +26,7 @@ from app.protocols.openai import errors as openai_errors
 from app.protocols.openai.http import router
 from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
+from app.service.connections import GuardedHttp
 from app.service.service import ServedModel, SpeechService
 from app.service.uploads import RequestId, UploadGuard
 from app.settings import Settings
@@ -204,6 +205,7 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
         UploadGuard,
         keyring=KeyRing(keys),
         max_bytes=service.settings.max_audio_size,
+        idle_seconds=service.settings.upload_idle_seconds,
         refuse=openai_errors.refusal,
     )
     app.add_middleware(RequestId)
@@ -216,7 +218,9 @@ def serving(temp: Path, *, keys: tuple[str, ...] = (KEY,), **settings: object) -
     service = FakeService(Settings(_env_file=None, temp_dir=temp, max_audio_size=f"{MAX_BYTES}B", **settings))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(build(service, keys), log_level="critical", lifespan="off", access_log=False)
+    config = uvicorn.Config(
+        build(service, keys), log_level="critical", lifespan="off", access_log=False, http=GuardedHttp
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

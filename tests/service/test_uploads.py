@@ -43,7 +43,7 @@ def call(
 ) -> tuple[Application, list[Message], int]:
     """One request: the application, what was sent, and how many chunks were left unread."""
     application = Application()
-    guard = UploadGuard(application, keyring=KeyRing(["right"]), max_bytes=LIMIT, refuse=refuse)
+    guard = UploadGuard(application, keyring=KeyRing(["right"]), max_bytes=LIMIT, idle_seconds=30, refuse=refuse)
     left = list(chunks)
     sent: list[Message] = []
 
@@ -132,7 +132,7 @@ def test_other_scopes_pass() -> None:
 
     for middleware in (
         RequestId(application),
-        UploadGuard(application, keyring=KeyRing(["k"]), max_bytes=1, refuse=refuse),
+        UploadGuard(application, keyring=KeyRing(["k"]), max_bytes=1, idle_seconds=30, refuse=refuse),
     ):
         asyncio.run(middleware({"type": "websocket"}, nothing, nothing))  # type: ignore[arg-type]
     assert seen == ["websocket", "websocket"]

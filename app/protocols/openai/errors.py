@@ -24,6 +24,7 @@ from app.domain.errors import (
     SpeechError,
     UnknownModel,
     UploadTooLarge,
+    UploadTooSlow,
 )
 from app.protocols.openai.wire import ErrorBody, ErrorDetail
 
@@ -31,6 +32,7 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
     {
         AuthenticationFailed: 401,
         UnknownModel: 404,
+        UploadTooSlow: 408,
         UploadTooLarge: 413,
         AudioTooLong: 413,
         RequestError: 400,
