@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm as Bar  # noqa: N812 - generic in the stubs only
 
 
-def bar(label: str, total: int) -> Bar[object]:
+def bar(label: str, total: int | None) -> Bar[object]:
     """A progress bar of `total` steps; a context manager."""
     return tqdm(total=total, desc=f"{label:<44}", file=sys.stderr, leave=True, dynamic_ncols=True, mininterval=0.5)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app.audio.declared import DeclaredSound
 from app.audio.protocol import DecodeReport, Job, Limits, read_reply, ready_line
 from app.audio.recording import Recording
 from app.domain.errors import EngineFailure
@@ -165,10 +166,10 @@ class DecoderPool:
         """The living workers' process ids."""
         return tuple(worker.pid for worker in self._alive)
 
-    async def decode(self, path: Path) -> Recording:
+    async def decode(self, path: Path, declared: DeclaredSound | None = None) -> Recording:
         """The sound of `path`, decoded by the next free worker. The caller closes the recording; `path` stays theirs.
 
-        Cancelling ends the worker and removes what it wrote.
+        Bytes without a container are sound only when `declared`. Cancelling ends the worker and removes what it wrote.
 
         Raises:
             EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong: the file's fault.
@@ -176,7 +177,7 @@ class DecoderPool:
         """
         worker = await self._take()
         try:
-            return await self._decode_with(worker, path)
+            return await self._decode_with(worker, path, declared)
         finally:
             self._give_back(worker)
 
@@ -190,11 +191,11 @@ class DecoderPool:
         self._alive.clear()
         self._seats.put_nowait(None)  # wakes one waiting request, which wakes the next
 
-    async def _decode_with(self, worker: _Worker, path: Path) -> Recording:
+    async def _decode_with(self, worker: _Worker, path: Path, declared: DeclaredSound | None) -> Recording:
         out = self._reserve()
         try:
-            report = await self._run(worker, Job(path, out, self._limits, cpu_seconds=self._timeout))
-            return Recording(out, warnings=report.warnings)
+            report = await self._run(worker, Job(path, out, self._limits, self._timeout, declared))
+            return Recording(out, warnings=report.warnings, time_scale=report.time_scale)
         except (OSError, ValueError) as error:
             out.unlink(missing_ok=True)
             raise EngineFailure("The decoded sound could not be read.") from error

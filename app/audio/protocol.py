@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from app.audio.declared import DeclaredSound
 from app.domain.errors import (
     AudioTooLong,
     AudioTooShort,
@@ -47,12 +48,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Decode `path` into the existing file `out`, using at most `cpu_seconds` of processor time."""
+    """Decode `path` into the existing file `out`, using at most `cpu_seconds` of processor time.
+
+    `declared` is what the bytes are if they have no container.
+    """
 
     path: Path
     out: Path
     limits: Limits
     cpu_seconds: float
+    declared: DeclaredSound | None = None
 
     def to_line(self) -> bytes:
         """The job as a line."""
@@ -63,16 +68,23 @@ class Job:
     def from_line(cls, line: bytes) -> Job:
         """The job a line holds."""
         fields = json.loads(line)
-        return cls(Path(fields["path"]), Path(fields["out"]), Limits(**fields["limits"]), fields["cpu_seconds"])
+        declared = DeclaredSound(**fields["declared"]) if fields["declared"] else None
+        return cls(
+            Path(fields["path"]), Path(fields["out"]), Limits(**fields["limits"]), fields["cpu_seconds"], declared
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """What came of a decode: samples written (int16 mono 16 kHz), seconds the container claims, warnings."""
+    """What came of a decode: samples written (int16 mono 16 kHz), seconds the container claims, warnings.
+
+    Times in the sound multiplied by `time_scale` are times on the container's clock.
+    """
 
     samples: int
     container_seconds: float | None = None
     warnings: tuple[str, ...] = ()
+    time_scale: float = 1.0
 
 
 def report_line(report: DecodeReport) -> bytes:
@@ -102,7 +114,9 @@ def read_reply(line: bytes) -> DecodeReport:
         raise ValueError("not a reply")
     if "report" in reply:
         report: dict[str, Any] = reply["report"]
-        return DecodeReport(report["samples"], report["container_seconds"], tuple(report["warnings"]))
+        return DecodeReport(
+            report["samples"], report["container_seconds"], tuple(report["warnings"]), report["time_scale"]
+        )
     leaf = next((leaf for leaf in _LEAVES if leaf.__name__ == reply.get("error")), EngineFailure)
     raise leaf(str(reply.get("message", "")))
 

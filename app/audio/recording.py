@@ -26,7 +26,7 @@ class Recording:
     leaves nothing behind; elsewhere `close` removes it. Space is freed when the last view of `samples` is gone.
     """
 
-    def __init__(self, path: Path, *, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, *, warnings: tuple[str, ...] = (), time_scale: float = 1.0) -> None:
         """Map `path`, a non-empty file of int16 mono 16 kHz samples, and own it from here on.
 
         Raises:
@@ -35,6 +35,7 @@ class Recording:
         self._samples: NDArray[np.int16] | None = np.memmap(path, dtype="<i2", mode="r")
         self._path: Path | None = path
         self._warnings = warnings
+        self._time_scale = time_scale
         self._duration = len(self._samples) / SAMPLE_RATE
         self._remove()
 
@@ -53,6 +54,11 @@ class Recording:
     def duration(self) -> float:
         """Length in seconds; known after closing, too."""
         return self._duration
+
+    @property
+    def time_scale(self) -> float:
+        """What times in this sound are to be multiplied by to be times on its container's clock; nearly always 1."""
+        return self._time_scale
 
     @property
     def warnings(self) -> tuple[str, ...]:

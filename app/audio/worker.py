@@ -10,10 +10,10 @@ import contextlib
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from fractions import Fraction
-from io import BufferedIOBase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,28 +21,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import av
 import av.error
 import av.logging
-import numpy as np
-import soxr
 
+from app.audio.clock import StreamClock
+from app.audio.declared import DeclaredSound
+from app.audio.mixing import MIN_SECONDS, MonoWriter, undecodable
 from app.audio.protocol import AUDIO_TRUNCATED, DecodeReport, Job, Limits, error_line, ready_line, report_line
-from app.domain.engines import SAMPLE_RATE
 from app.domain.errors import (
-    AudioTooLong,
-    AudioTooShort,
     EmptyAudio,
     EngineFailure,
     NoAudioStream,
     SpeechError,
-    UndecodableAudio,
 )
 
 if TYPE_CHECKING:
-    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container.input import InputContainer
-    from numpy.typing import NDArray
-
-    from app.domain.engines import Samples
 
 if sys.platform != "win32":
     import resource
@@ -62,23 +55,24 @@ _CODECS = (
     "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,"
     "pcm_f64be,pcm_alaw,pcm_mulaw,pcm_dvd,pcm_bluray"
 )
-_SUPPORTED = "wav, mp3, m4a/mp4/mov, flac, ogg/opus, webm/mkv, aac, amr, aiff, au, caf, wma, w64, avi, mpeg, flv"
 _DECLARE_LENGTH = frozenset({"flac", "aiff", "au", "mov,mp4,m4a,3gp,3g2,mj2"})
 """Containers whose stated length is a promise, not an estimate from a bit rate, a file size or a timestamp."""
 
-_RATES = range(1_000, 384_001)  # Hz; a forged FLAC header can say 655,350
-_MAX_CHANNELS = 16
-_MIN_SECONDS = 0.1  # OpenAI's own minimum, and about what a recogniser needs for one feature window
 _MAX_BAD_PACKETS = 32  # before any sound; a stream cut in its middle starts with one or two
-_BATCH = 1 << 16  # samples: numpy's cost per call vanishes, and 16 channels of it are 4 MiB
 _READ_BUFFER = 1 << 17
 _ADDRESS_SPACE = 4 << 30  # bytes; decoding takes a twentieth of it, a bomb would take all
 _MAX_CHUNKS = 1000  # of a wav file, before its sound
 _UNSIZED = 0x7FFF_0000  # bytes: a wav data size from here on is a placeholder of a program that writes to a pipe
 
 
-def decode_file(path: Path, out: Path, limits: Limits) -> DecodeReport:
+_MAGIC = re.compile(rb"RIFF|RIFX|RF64|riff|ID3|fLaC|OggS|\x1aE\xdf\xa3|\.snd|FORM|caff|#!AMR|....ftyp", re.DOTALL)
+"""How files begin that say themselves what they are, whatever their sender says."""
+
+
+def decode_file(path: Path, out: Path, limits: Limits, declared: DeclaredSound | None = None) -> DecodeReport:
     """Decode the sound of `path` into `out`, which must exist, as int16 mono 16 kHz.
+
+    Bytes without a container are sound only when `declared`, and then what they are declared to be.
 
     The name of `path` says nothing; its bytes do. Broken packets are skipped, and what is there is kept with the
     warning "audio_truncated".
@@ -89,17 +83,22 @@ def decode_file(path: Path, out: Path, limits: Limits) -> DecodeReport:
     """
     # "r+b" never creates: an output the parent has given up and removed stays removed.
     with path.open("rb") as source, out.open("r+b") as target:
-        if not source.read(1):
+        if not (beginning := source.read(12)):
             raise EmptyAudio("The audio file is empty.")
         source.seek(0)
-        with contextlib.closing(_open(source)) as container:
+        raw = None if _MAGIC.match(beginning) else declared
+        with contextlib.closing(_open_raw(source, raw) if raw else _open(source)) as container:
             stream = _choose(container)
-            sound = _Sound(target, limits)
-            broken = _decode(container, stream, sound)
+            sound = MonoWriter(target, limits)
+            clock = StreamClock(container.format.name)
+            broken = _decode(container, stream, sound, clock)
             samples = sound.finish()
-            declared = _declared_seconds(source, container, stream)
-            truncated = broken or (declared is not None and declared - sound.seconds > max(0.5, 0.01 * declared))
-            return DecodeReport(samples, _claimed_seconds(container, stream), (AUDIO_TRUNCATED,) if truncated else ())
+            scale = clock.scale(sound.seconds)
+            promised = _declared_seconds(source, container, stream)
+            lacking = promised - scale * sound.seconds if promised is not None else 0.0
+            truncated = broken or lacking > max(0.5, 0.01 * (promised or 0.0))
+            warnings = (AUDIO_TRUNCATED,) if truncated else ()
+            return DecodeReport(samples, _claimed_seconds(container, stream), warnings, scale)
 
 
 def _open(source: BinaryIO) -> InputContainer:
@@ -117,25 +116,41 @@ def _open(source: BinaryIO) -> InputContainer:
         # Tags in a local encoding are common in mp3; a strict decoder would refuse the whole file.
         return av.open(nameless, "r", container_options=options, metadata_errors="replace", buffer_size=_READ_BUFFER)
     except (av.error.FFmpegError, ValueError) as error:
-        raise _undecodable() from error
+        raise undecodable() from error
+
+
+def _open_raw(source: BinaryIO, declared: DeclaredSound) -> InputContainer:
+    """`source` as samples without a container."""
+    shape = {"sample_rate": str(declared.rate), "ch_layout": f"{declared.channels} channels"}
+    nameless = SimpleNamespace(read=source.read, seek=source.seek, tell=source.tell)
+    try:
+        return av.open(
+            nameless,
+            "r",
+            format=declared.encoding,
+            container_options={"protocol_whitelist": "none", **shape},
+            buffer_size=_READ_BUFFER,
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise undecodable() from error
 
 
 def _choose(container: InputContainer) -> AudioStream:
     """The container's best (or default) sound track, checked."""
     if not container.streams:
-        raise _undecodable()
+        raise undecodable()
     if not container.streams.audio:
         raise NoAudioStream("The file has no audio track.")
     best = container.streams.best("audio")
     stream = next((stream for stream in container.streams.audio if stream is best), container.streams.audio[0])
     context: Any = stream.codec_context  # None when FFmpeg has no decoder for it
     if context is None or context.codec.name not in _CODECS.split(","):
-        raise _undecodable("Its audio codec is not supported.")
+        raise undecodable("Its audio codec is not supported.")
     context.thread_count = 1  # the pool has one process a core already
     return stream
 
 
-def _decode(container: InputContainer, stream: AudioStream, sound: _Sound) -> bool:
+def _decode(container: InputContainer, stream: AudioStream, sound: MonoWriter, clock: StreamClock) -> bool:
     """Every packet of `stream` into `sound`; whether some could not be decoded.
 
     Raises:
@@ -154,143 +169,16 @@ def _decode(container: InputContainer, stream: AudioStream, sound: _Sound) -> bo
         except av.error.FFmpegError as error:
             bad += 1
             # A generator that has raised is over: the next call says so and the loop ends.
-            if bad > _MAX_BAD_PACKETS and sound.seconds < _MIN_SECONDS:
-                raise _undecodable() from error
+            if bad > _MAX_BAD_PACKETS and sound.seconds < MIN_SECONDS:
+                raise undecodable() from error
             continue
         for frame in frames:
+            if missing := clock.gap(frame):
+                sound.rest(missing)
             sound.add(frame)
-    if sound.seconds <= 0 or (bad and sound.seconds < _MIN_SECONDS):
-        raise _undecodable()
+    if sound.seconds <= 0 or (bad and sound.seconds < MIN_SECONDS):
+        raise undecodable()
     return bad > 0
-
-
-class _Sound:
-    """Frames as they come out of a decoder -> int16 mono 16 kHz in a file, a batch at a time."""
-
-    def __init__(self, out: BufferedIOBase | BinaryIO, limits: Limits) -> None:
-        self._before = 0.0  # seconds before this stretch of one sample rate
-        self._in_stretch = 0  # samples
-        self._out = out
-        self._limits = limits
-        self._bytes = 0
-        self._written = 0
-        self._batch: list[NDArray[Any]] = []
-        self._batched = 0
-        self._shape: tuple[str, str, int] | None = None
-        self._weights: Samples = np.ones(1, np.float32)
-        self._planar = False
-        self._resampler: soxr.ResampleStream | None = None
-
-    @property
-    def seconds(self) -> float:
-        """How much was decoded so far. Counted in samples: adding up fractions would drift past an exact limit."""
-        return self._before + (self._in_stretch / self._shape[2] if self._shape else 0.0)
-
-    def add(self, frame: AudioFrame) -> None:
-        """Take a frame.
-
-        Raises:
-            AudioTooLong: this one passes a limit.
-            UndecodableAudio: a rate, channel count or sample format nobody records in.
-        """
-        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if shape != self._shape:
-            self._reshape(frame)
-            self._shape = shape
-        self._in_stretch += frame.samples
-        self._bytes += frame.samples * len(self._weights) * frame.format.bytes
-        if self.seconds > self._limits.max_seconds:
-            raise AudioTooLong(f"The recording is longer than the limit of {self._limits.max_seconds:g} seconds.")
-        if self._bytes > self._limits.max_bytes:
-            raise AudioTooLong("The recording decodes to more data than the limit allows.")
-        try:
-            self._batch.append(frame.to_ndarray())
-        except ValueError as error:
-            raise _undecodable("Its sample format is not supported.") from error
-        self._batched += frame.samples
-        if self._batched >= _BATCH:
-            self._drain()
-
-    def finish(self) -> int:
-        """Write what is left; the number of samples written in all.
-
-        Raises:
-            AudioTooShort: less than 0.1 s of sound.
-        """
-        if self.seconds < _MIN_SECONDS:
-            raise AudioTooShort(f"Audio file is too short. Minimum audio length is {_MIN_SECONDS} seconds.")
-        self._end_stretch()
-        self._out.flush()
-        return self._written
-
-    def _reshape(self, frame: AudioFrame) -> None:
-        """Begin a stretch of another format, layout or rate: chained ogg files and broadcasts change in the middle."""
-        channels = frame.layout.nb_channels
-        if frame.sample_rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
-            raise _undecodable(
-                f"Sample rates from {_RATES[0]} to {_RATES[-1]} Hz and up to {_MAX_CHANNELS} channels are supported."
-            )
-        rate = self._shape[2] if self._shape else None
-        self._drain()
-        if frame.sample_rate != rate:
-            self._end_stretch()
-            self._before, self._in_stretch = self.seconds, 0
-            # HQ is good to 20 bits, more than the 16 that are kept.
-            self._resampler = (
-                soxr.ResampleStream(frame.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-                if frame.sample_rate != SAMPLE_RATE
-                else None
-            )
-        self._planar = frame.format.is_planar
-        self._weights = downmix_weights([channel.name for channel in frame.layout.channels] or ["?"] * channels)
-
-    def _drain(self) -> None:
-        if self._batch:
-            raw = np.concatenate(self._batch, axis=1)
-            self._batch.clear()
-            self._batched = 0
-            mono = to_mono(raw, self._weights, planar=self._planar)
-            self._write(self._resampler.resample_chunk(mono) if self._resampler else mono)
-
-    def _end_stretch(self) -> None:
-        self._drain()
-        if self._resampler:
-            self._write(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-            self._resampler = None
-
-    def _write(self, mono: Samples) -> None:
-        scaled = np.rint(mono * np.float32(32768))
-        self._out.write(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
-        self._written += len(mono)
-
-
-def downmix_weights(channels: list[str]) -> Samples:
-    """Weights, summing to 1 so that nothing clips, of named channels in the mono sum.
-
-    One and two channels are averaged. Beyond that the coefficients of ITU-R BS.775: centre 1, left and right -3 dB,
-    surrounds -6 dB, no low-frequency effects; channels without a known place count alike.
-    """
-    places = {"FC": 1.0, "FL": math.sqrt(0.5), "FR": math.sqrt(0.5), "LFE": 0.0, "LFE2": 0.0}
-    known = {"FL", "FR", "FC"} <= set(channels)
-    weights = np.array([places.get(name, 0.5) if known else 1.0 for name in channels], np.float32)
-    return weights / weights.sum()
-
-
-def to_mono(raw: NDArray[Any], weights: Samples, *, planar: bool) -> Samples:
-    """Samples of any format FFmpeg has, (channels, n) when planar, else (1, n * channels) -> float32 mono.
-
-    What is not a number becomes 0; what is absurdly loud is held at 12 dB over full scale, so that the resampler
-    cannot overflow.
-    """
-    planes = raw.reshape(len(weights), -1) if planar else raw.reshape(-1, len(weights)).T
-    if raw.dtype == np.uint8:
-        sound = (planes.astype(np.float32) - 128) / 128
-    elif raw.dtype.kind == "i":
-        sound = planes.astype(np.float32) * np.float32(0.5 ** (8 * raw.dtype.itemsize - 1))
-    else:
-        finite = planes if np.isfinite(planes).all() else np.nan_to_num(planes, nan=0, posinf=0, neginf=0)
-        sound = np.clip(finite, -4, 4).astype(np.float32, copy=False)
-    return np.ascontiguousarray(sound[0]) if len(weights) == 1 else np.ascontiguousarray(weights @ sound)
 
 
 def _claimed_seconds(container: InputContainer, stream: AudioStream) -> float | None:
@@ -334,16 +222,11 @@ def _counts_frames(source: BinaryIO) -> bool:
     return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))
 
 
-def _undecodable(reason: str = "") -> UndecodableAudio:
-    detail = f" {reason}" if reason else ""
-    return UndecodableAudio(f"The file could not be decoded as audio.{detail} Supported formats: {_SUPPORTED}.")
-
-
 def answer(job: Job) -> bytes:
     """The line that answers `job`."""
     try:
         _allow_cpu(job.cpu_seconds)
-        return report_line(decode_file(job.path, job.out, job.limits))
+        return report_line(decode_file(job.path, job.out, job.limits, job.declared))
     except SpeechError as error:
         return error_line(error)
     except Exception:

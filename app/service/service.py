@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from app.audio.declared import DeclaredSound
 from app.audio.decoding import DecoderPool
 from app.audio.recording import Recording
 from app.domain.engines import Capabilities, Recognizer, VoiceActivityDetector
@@ -183,37 +184,51 @@ class SpeechService:
         """
         return self._admission.enter(caller)
 
-    async def transcribe(self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket) -> Transcript:
+    async def transcribe(
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: DeclaredSound | None = None
+    ) -> Transcript:
         """A whole recording's transcript. `model` is a ServedModel's id. The file and the ticket stay the caller's.
+
+        `declared` is what the file's bytes are if they have no container.
 
         Raises:
             SpeechError: any leaf; text never goes missing from a success.
         """
         ticket.begin()
-        async with aclosing(self._work(path, model, options, ticket)) as work:
+        async with aclosing(self._work(path, model, options, ticket, declared)) as work:
             async for item in work:
                 if isinstance(item, Transcript):
                     return item
         raise AssertionError("a recognition ends with its transcript")
 
     def stream(
-        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket
+        self,
+        path: Path,
+        model: str,
+        options: RecognitionOptions,
+        ticket: Ticket,
+        declared: DeclaredSound | None = None,
     ) -> AsyncIterator[Segment | Transcript]:
         """Segments in order as pieces finish, then the Transcript they make. Same errors as `transcribe`."""
         ticket.begin(streamed=True)
-        return self._work(path, model, options, ticket)
+        return self._work(path, model, options, ticket, declared)
 
     async def _work(
-        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket
+        self,
+        path: Path,
+        model: str,
+        options: RecognitionOptions,
+        ticket: Ticket,
+        declared: DeclaredSound | None = None,
     ) -> AsyncGenerator[Segment | Transcript, None]:
         loaded = self._loaded[model]
-        recording = await ticket.in_time(self._decoders.decode(path))
+        recording = await ticket.in_time(self._decoders.decode(path, declared))
         with recording:
             cuts = await ticket.in_time(self._pieces(recording, loaded.recognizer, options))
             recognition = Recognition(recording, loaded.recognizer, loaded.batcher, options, key=ticket.key)
             work = [loaded.batcher.work(recognition.cost(cut)) for cut in cuts]
             ticket.expect(sum(work))
-            result = _Result(model, recording.duration, options, list(recording.warnings))
+            result = _Result(model, recording, options)
             async with aclosing(recognition.pieces(cuts)) as pieces:
                 for done in work:
                     heard = await ticket.in_time(anext(pieces))
@@ -246,14 +261,15 @@ class SpeechService:
 class _Result:
     """A transcript in the making."""
 
-    def __init__(self, model: str, duration: float, options: RecognitionOptions, warnings: list[str]) -> None:
+    def __init__(self, model: str, recording: Recording, options: RecognitionOptions) -> None:
         self._model = model
-        self._duration = duration
+        self._scale = recording.time_scale
+        self._duration = recording.duration * self._scale
         self._language = options.language
-        self._warnings = warnings
+        self._warnings = list(recording.warnings)
         self._segments: list[Segment] = []
         self._texts: list[str] = []
-        self._usage = Usage(duration)
+        self._usage = Usage(self._duration)
 
     def add(self, heard: Heard) -> list[Segment]:
         """Take in a piece; returns its segments."""
@@ -268,7 +284,7 @@ class _Result:
             prompt_tokens=self._usage.prompt_tokens + hypothesis.prompt_tokens,
             output_tokens=self._usage.output_tokens + len(hypothesis.tokens),
         )
-        made = segments(heard.cut, hypothesis)
+        made = [segment.scaled(self._scale) for segment in segments(heard.cut, hypothesis)]
         self._segments.extend(made)
         return made
 

@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
+from app.audio.mixing import downmix_weights
 from app.audio.protocol import AUDIO_TRUNCATED, DecodeReport
-from app.audio.worker import downmix_weights
 
 from .making import LOUDNESS, PITCH, decoded, encode, measure, pcm, riff, tone, wav
 

@@ -138,14 +138,16 @@ class FakeService(SpeechService):
             return PLAIN
         raise errors.UnknownModel("No such model here; there is able.", param="model")
 
-    async def transcribe(self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket) -> Transcript:
+    async def transcribe(
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: object = None
+    ) -> Transcript:
         async for item in self.stream(path, model, options, ticket):
             if isinstance(item, Transcript):
                 return item
         raise AssertionError
 
     async def stream(
-        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: object = None
     ) -> AsyncIterator[Segment | Transcript]:
         content = await asyncio.to_thread(path.read_bytes)
         self.calls.options.append(options)

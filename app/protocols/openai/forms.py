@@ -74,6 +74,10 @@ class Form:
             raise UploadTooLarge(too_large(max_bytes), param=name)
         return Path(uploads[0].file.name)
 
+    def media_type(self, name: str) -> str | None:
+        """The Content-Type that the uploaded file's part has."""
+        return next((upload.content_type for field, upload in self._files if field == name), None)
+
     def text(self, name: str) -> str | None:
         """A field's value; None when it is absent or blank.
 

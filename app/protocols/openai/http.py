@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from app.audio.declared import declared_sound
 from app.domain.options import Task
 from app.domain.transcript import Transcript
 from app.protocols import rendering
@@ -80,13 +81,14 @@ async def _recognize(request: Request, task: Task) -> Response:
         form = stack.enter_context(await receive_form(request, settings.temp_dir))
         form.log_unknown(KNOWN_FIELDS, request_id(request))
         path = form.file("file", settings.max_audio_size)
+        declared = declared_sound(form.media_type("file"))
         model = service.resolve(form.text("model"))
         wishes = read_wishes(form, task, model, settings)
         headers = {"x-asr-model": model.id}
         if wishes.stream:
-            feed = streaming.Feed(service.stream(path, model.id, wishes.options, ticket), stack.pop_all())
+            feed = streaming.Feed(service.stream(path, model.id, wishes.options, ticket, declared), stack.pop_all())
             return await _streamed(request, feed, wishes, headers)
-        work = service.transcribe(path, model.id, wishes.options, ticket)
+        work = service.transcribe(path, model.id, wishes.options, ticket, declared)
         transcript = await streaming.while_connected(request.receive, work)
         # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
         return await asyncio.to_thread(_rendered, transcript, wishes, headers)
