@@ -53,8 +53,8 @@ class RealServer:
         return status
 
 
-def start_server(models_dir: Path, folder: Path) -> RealServer:
-    """`python start.py` in an environment without anybody's settings; not ready yet."""
+def start_server(models_dir: Path, folder: Path, **settings: str) -> RealServer:
+    """`python start.py` in an environment without anybody's settings but these; not ready yet."""
     temp, log = folder / "temp", folder / "log"
     temp.mkdir()
     names = {name.upper() for name in Settings.model_fields}
@@ -66,7 +66,8 @@ def start_server(models_dir: Path, folder: Path) -> RealServer:
         cwd=folder,  # where no .env lies
         env=clean
         | {"HOST": "127.0.0.1", "PORT": str(port), "MODELS_DIR": str(models_dir), "TEMP_DIR": str(temp)}
-        | {"DEVICE": "cpu"},
+        | {"DEVICE": "cpu"}
+        | settings,
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,
     )
