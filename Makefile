@@ -35,6 +35,9 @@ sample: $(VENV)/.run
 
 bench: $(VENV)/.run $(BENCH_VENV)/.bench
 	@$(BENCH_VENV)/bin/python -m benchmarks.run
+	@$(BENCH_VENV)/bin/python -m benchmarks.load
+	@$(BENCH_VENV)/bin/python -m benchmarks.overload
+	@$(BENCH_VENV)/bin/python -m benchmarks.memory
 
 $(VENV)/.run: requirements.txt
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null \

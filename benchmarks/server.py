@@ -42,13 +42,13 @@ def serving_python() -> Path:
 
 
 class Server:
-    """`python start.py` on a free port. A context manager. Its log goes to `log`.
+    """`python start.py` on a free port, with `settings` of its own. A context manager. Its log goes to `log`.
 
     Raises:
         RuntimeError: it did not become ready; the end of its log is in the message.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -57,7 +57,12 @@ class Server:
         command = [str(serving_python()), "start.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **_SETTINGS}, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+                command,
+                cwd=ROOT,
+                env={**os.environ, **_SETTINGS, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
             )
         try:
             self._wait_until_ready()
