@@ -6,17 +6,20 @@ left of its speed is what uploading, decoding, batching and answering cost.
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from benchmarks import corpus, report
 from benchmarks.common import Bench, finish, parser, prepared
 from benchmarks.engine import Engine
-from benchmarks.measures import Run, joined, percentile
+from benchmarks.measures import Clip, Run, joined, percentile
 from benchmarks.report import Table
 from benchmarks.server import Server
 
 CLIENTS = (1, 4, 8, 32)
+_REQUESTS_A_CLIENT = 4
 
 
 def main() -> int:
@@ -41,12 +44,17 @@ def measure(bench: Bench, rounds: int) -> None:
         for _ in range(rounds):  # in turns, so that a busy neighbour hits all alike
             runs["bare engine"].append(engine.run(clips, label="bare engine"))
             for count in CLIENTS:
-                runs[f"{count} clients"].append(server.run(clips, clients=count))
+                runs[f"{count} clients"].append(server.run(_enough(clips, count), clients=count))
     bare = joined(runs["bare engine"]).speed
     rows = tuple(_row(name, joined(taken), bare) for name, taken in runs.items())
     columns = ("", "x real time", "of the bare engine", "requests/s", "p50 s", "p95 s")
     bench.report.tables.append(Table("Load", columns, rows))
     bench.report.data["load"] = {name: [asdict(run) for run in taken] for name, taken in runs.items()}
+
+
+def _enough(clips: Sequence[Clip], clients: int) -> list[Clip]:
+    """The clips as often as it takes to keep all clients busy for a few rounds."""
+    return list(clips) * math.ceil(_REQUESTS_A_CLIENT * clients / len(clips))
 
 
 def _row(name: str, run: Run, bare: float) -> tuple[str, ...]:

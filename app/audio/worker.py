@@ -115,6 +115,8 @@ def _open(source: BinaryIO) -> InputContainer:
     try:
         # Tags in a local encoding are common in mp3; a strict decoder would refuse the whole file.
         return av.open(nameless, "r", container_options=options, metadata_errors="replace", buffer_size=_READ_BUFFER)
+    except MemoryError:  # FFmpeg's is one of its errors, too, and says nothing about the file
+        raise
     except (av.error.FFmpegError, ValueError) as error:
         raise undecodable() from error
 
@@ -166,6 +168,8 @@ def _decode(container: InputContainer, stream: AudioStream, sound: MonoWriter, c
             frames = packet.decode()
         except av.error.EOFError:
             break
+        except MemoryError:
+            raise
         except av.error.FFmpegError as error:
             bad += 1
             # A generator that has raised is over: the next call says so and the loop ends.
@@ -229,6 +233,8 @@ def answer(job: Job) -> bytes:
         return report_line(decode_file(job.path, job.out, job.limits, job.declared))
     except SpeechError as error:
         return error_line(error)
+    except MemoryError:  # there may be none for an answer either; the parent starts a fresh process
+        raise
     except Exception:
         logger.exception("the decoder failed")
         return error_line(EngineFailure("The decoder failed on this file."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -219,6 +220,34 @@ def test_a_hang_ends_by_the_clock(tmp_path: Path) -> None:
         assert hung not in pool.pids
 
     with_pool(scenario, tmp_path / "temp", timeout=1.0)
+
+
+def test_a_decoding_without_memory_fails_alone_and_its_worker_is_replaced(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", tone(60.0))
+
+    async def scenario(pool: DecoderPool) -> None:
+        starved = pool.pids[0]
+        pages = await asyncio.to_thread(Path(f"/proc/{starved}/statm").read_text)
+        used = int(pages.split()[0]) * resource.getpagesize()
+        resource.prlimit(starved, resource.RLIMIT_AS, (used, used))  # as if this file had eaten the rest
+        results = await asyncio.gather(*(pool.decode(path) for _ in range(4)), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        assert [type(failure) for failure in failures] == [EngineFailure]
+        for result in results:
+            if isinstance(result, Recording):
+                result.close()
+        await until(lambda: starved not in pool.pids and len(pool.pids) == 2)
+        await works(pool, wav(tmp_path / "b.wav", tone()))
+
+    with_pool(scenario, tmp_path / "temp", workers=2)
+
+
+def test_what_eats_memory_is_stopped_by_its_limit() -> None:
+    code = "from app.audio import worker; worker._restrain(); bytearray(5 << 30)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, check=False
+    )
+    assert b"MemoryError" in ended.stderr
 
 
 def test_cancelling_ends_the_work(tmp_path: Path) -> None:
