@@ -345,6 +345,8 @@ def test_a_full_server_answers_429(house: House) -> None:
         refused = await house.post(client)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 0
+        assert refused.headers["x-should-retry"] == "true"
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
         house.recognizer.release(10)
         assert (await work).status_code == 200
 
