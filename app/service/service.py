@@ -26,12 +26,14 @@ from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
 from app.pipeline.recognition import Heard, Recognition
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
+from app.service import leftovers
 from app.service.admission import Admission, Caller, Ticket
 from app.service.loading import compute_threads, existing_engines, load_detector, load_recognizer
 from app.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
+_SLACK_SECONDS = 3600.0
 _DEFAULT_NAMES = frozenset({"", "string", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize"})
 """Names that clients send without choosing: nothing, Swagger's placeholder, OpenAI's own."""
 _DEFAULT_PREFIXES = ("whisper", "gpt-4o-mini-transcribe")
@@ -88,7 +90,10 @@ class SpeechService:
     async def start(self) -> None:
         """Load the models and warm the decoders up. A failure is kept in `failure`, so that health can tell it."""
         started = time.monotonic()
+        # No request lasts longer than this after its file was last written to.
+        longest = self.settings.request_timeout_seconds + self.settings.decode_timeout_seconds + _SLACK_SECONDS
         try:
+            await asyncio.to_thread(leftovers.prepare, self.settings.temp_dir, longest)
             # Both to their end, whatever becomes of the other: decoders that are still starting cannot be closed.
             for outcome in await asyncio.gather(self._decoders.start(), self._load_models(), return_exceptions=True):
                 if outcome is not None:
@@ -96,6 +101,10 @@ class SpeechService:
         except SpeechError as error:
             self.failure = error
             _logger.error("not ready: %s", error.message)
+            return
+        except OSError:
+            self.failure = EngineFailure("TEMP_DIR cannot be used; the server's log says why.")
+            _logger.exception("not ready")
             return
         except Exception:  # this task ends here, and health must not say "loading" for ever
             self.failure = EngineFailure("The model could not be loaded; the server's log says why.")

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models.small_whisper import make_small_whisper
 from openai import OpenAI
 
-from .server import RealServer
+from .server import RealServer, start_server
 
 Listen = Callable[..., dict[str, Any]]
 
@@ -36,3 +37,21 @@ def listen(sdk: OpenAI) -> Listen:
         return answers[path, language]
 
     return answer
+
+
+@pytest.fixture(scope="session")
+def small_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """A server with the small model, which lets as many wait as come."""
+    small = make_small_whisper(tmp_path_factory.mktemp("models") / "small", models_dir / "whisper-base")
+    folder = tmp_path_factory.mktemp("small")
+    server = start_server(
+        models_dir, folder, ASR_MODEL_DIR_WHISPER_BASE=str(small), MAX_WAIT_SECONDS="600", ASR_CHINESE_STYLE="false"
+    )
+    try:
+        server.wait_until_ready()
+        yield server
+        assert server.active() == 0
+        assert list(server.temp.iterdir()) == []
+    finally:
+        server.process.kill()
+        server.process.wait()

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from models.small_whisper import make_small_whisper
 
 from .scoring import read_wav, wav_bytes
-from .server import RealServer, start_server
+from .server import RealServer
 
 RATE = 16_000
 CLIPS, ROUNDS = 64, 20
@@ -42,24 +41,6 @@ FORMS = (
     {"language": "en", "response_format": "json", "stream": "true"},
     {"response_format": "verbose_json"},
 )
-
-
-@pytest.fixture(scope="module")
-def small_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    """A server with the small model, which lets as many wait as come."""
-    small = make_small_whisper(tmp_path_factory.mktemp("models") / "small", models_dir / "whisper-base")
-    folder = tmp_path_factory.mktemp("small")
-    server = start_server(
-        models_dir, folder, ASR_MODEL_DIR_WHISPER_BASE=str(small), MAX_WAIT_SECONDS="600", ASR_CHINESE_STYLE="false"
-    )
-    try:
-        server.wait_until_ready()
-        yield server
-        assert server.active() == 0
-        assert list(server.temp.iterdir()) == []
-    finally:
-        server.process.kill()
-        server.process.wait()
 
 
 def cuts(sound: object, count: int, seed: int) -> Iterator[bytes]:
