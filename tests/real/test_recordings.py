@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,15 @@ def test_words_of_a_phone_call_have_times_within_its_speech(phone_call: Path, li
 def test_words_of_a_phone_call_are_timed_as_its_annotation_says(phone_call: Path, listen: Listen) -> None:
     answer = listen(phone_call / "sample.wav")
     lines = stm_lines(phone_call / "sample.stm")
-    spoken = {plain(word["word"]): word for word in reversed(answer["words"])}
-    # Words said once, each first in its line: its start is annotated.
-    for index, word in ((4, "neither"), (6, "this"), (10, "well")):
-        assert spoken[word]["start"] == pytest.approx(lines[index][0], abs=0.35), word
+    said = Counter(plain(word) for _, _, text in lines for word in text.split())
+    heard = Counter(plain(word["word"]) for word in answer["words"])
+    starts = {plain(word["word"]): word["start"] for word in answer["words"]}
+    # Words said once and heard once, each first in its line: its start is annotated.
+    firsts = {plain(text.split()[0]): start for start, _, text in lines}
+    anchors = [word for word in ("neither", "this", "well") if said[word] == heard[word] == 1]
+    assert len(anchors) >= 2, "which words a processor's arithmetic hears differs a little, but not that much"
+    for word in anchors:
+        assert starts[word] == pytest.approx(firsts[word], abs=0.35), word
 
 
 def test_figures_of_a_segment_are_the_recognisers(phone_call: Path, listen: Listen) -> None:
