@@ -7,6 +7,7 @@ process and one request.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -59,6 +60,7 @@ _DECLARE_LENGTH = frozenset({"flac", "aiff", "au", "mov,mp4,m4a,3gp,3g2,mj2"})
 """Containers whose stated length is a promise, not an estimate from a bit rate, a file size or a timestamp."""
 
 _MAX_BAD_PACKETS = 32  # before any sound; a stream cut in its middle starts with one or two
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_BUFFER = 1 << 17
 _ADDRESS_SPACE = 4 << 30  # bytes; decoding takes a twentieth of it, a bomb would take all
 _MAX_CHUNKS = 1000  # of a wav file, before its sound
@@ -235,7 +237,10 @@ def answer(job: Job) -> bytes:
         return error_line(error)
     except MemoryError:  # there may be none for an answer either; the parent starts a fresh process
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            logger.error("no room for decoded sound: %s", error.strerror)
+            return error_line(EngineFailure("The server has no room left for the decoded sound."))
         logger.exception("the decoder failed")
         return error_line(EngineFailure("The decoder failed on this file."))
 

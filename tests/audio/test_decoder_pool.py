@@ -242,6 +242,18 @@ def test_a_decoding_without_memory_fails_alone_and_its_worker_is_replaced(tmp_pa
     with_pool(scenario, tmp_path / "temp", workers=2)
 
 
+def test_a_disk_that_is_full_is_said_and_nothing_stays(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", tone(60.0))
+
+    async def scenario(pool: DecoderPool) -> None:
+        resource.prlimit(pool.pids[0], resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with pytest.raises(EngineFailure, match="no room"):
+            await pool.decode(path)
+        await works(pool, wav(tmp_path / "b.wav", tone()))
+
+    with_pool(scenario, tmp_path / "temp")
+
+
 def test_what_eats_memory_is_stopped_by_its_limit() -> None:
     code = "from app.audio import worker; worker._restrain(); bytearray(5 << 30)"
     ended = subprocess.run(

@@ -104,6 +104,17 @@ def test_streams_without_a_length(tmp_path: Path, name: str, container: str) -> 
     assert measure(sound)[0] == pytest.approx(PITCH, abs=1)
 
 
+@pytest.mark.parametrize(("magic", "head", "payload"), [(b"#!AMR\n", 0x04, 12), (b"#!AMR-WB\n", 0x04, 17)])
+def test_amr_of_telephones(tmp_path: Path, magic: bytes, head: int, payload: int) -> None:
+    noise = np.random.default_rng(1)  # nothing here encodes AMR, but every payload is some sound
+    path = tmp_path / "a.amr"
+    path.write_bytes(magic + b"".join(bytes([head]) + noise.bytes(payload) for _ in range(100)))
+    report, sound = decoded(path)
+    assert len(sound) / 16_000 == pytest.approx(2.0, abs=0.05)
+    assert np.abs(sound).max() > 0.001
+    assert report.warnings == ()
+
+
 def test_the_name_says_nothing(tmp_path: Path) -> None:
     check_tone(encode(tmp_path / "a.wav", tone(rate=44_100), "libmp3lame", rate=44_100, container="mp3"))
     check_tone(wav(tmp_path / "a.mp3", tone()))
