@@ -1,6 +1,7 @@
 # One command each; every one makes the environment it needs.
 #   make run      a working service on http://127.0.0.1:8000
 #   make test     all tests
+#   make test-models  the models against their own frameworks (torch, FunASR: gigabytes)
 #   make lint     style, types, layers
 #   make sample   a real recording to try the service with
 #   make bench    speed and accuracy beside the usual way of calling the same model
@@ -11,14 +12,18 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
   "$$name" -c '$(FITS)' >/dev/null 2>&1 && echo "$$name" && break; done)
 VENV := .venv
 BENCH_VENV := .venv-bench
+MODELS_VENV := .venv-models
 
-.PHONY: run test lint format sample bench clean
+.PHONY: run test test-models lint format sample bench clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/python start.py
 
 test: $(VENV)/.dev
 	@$(VENV)/bin/python -m pytest
+
+test-models: $(MODELS_VENV)/.models
+	@$(MODELS_VENV)/bin/python -m pytest -m heavy
 
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check
@@ -38,6 +43,8 @@ bench: $(VENV)/.run $(BENCH_VENV)/.bench
 	@$(BENCH_VENV)/bin/python -m benchmarks.load
 	@$(BENCH_VENV)/bin/python -m benchmarks.overload
 	@$(BENCH_VENV)/bin/python -m benchmarks.memory
+	@$(BENCH_VENV)/bin/python -m benchmarks.speakers
+	@$(BENCH_VENV)/bin/python -m benchmarks.voices
 
 $(VENV)/.run: requirements.txt
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null \
@@ -58,5 +65,11 @@ $(BENCH_VENV)/.bench: requirements-bench.txt requirements.txt
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
+$(MODELS_VENV)/.models: requirements-models.txt requirements-dev.txt requirements.txt
+	@test -x $(MODELS_VENV)/bin/python || $(PYTHON) -m venv $(MODELS_VENV)
+	@echo "installing the models' own frameworks (gigabytes, the first time) ..."
+	@$(MODELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-models.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(MODELS_VENV) .pytest_cache .ruff_cache .import_linter_cache

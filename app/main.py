@@ -16,6 +16,7 @@ from app import __version__
 from app.protocols import health
 from app.protocols.openai import errors as openai_errors
 from app.protocols.openai import http as openai_http
+from app.protocols.voices import http as voices_http
 from app.service import logs
 from app.service.auth import KeyRing
 from app.service.connections import GuardedHttp
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # a redirected upload is sent twice, or lost
     )
     application.include_router(openai_http.router)
+    application.include_router(voices_http.router)
     application.include_router(health.router)
     application.add_api_route("/", _banner, include_in_schema=False)
     openai_errors.install(application)
@@ -85,6 +87,7 @@ async def _banner(request: Request) -> dict[str, object]:
             "openai_transcriptions": "/v1/audio/transcriptions",
             "openai_translations": "/v1/audio/translations",
             "openai_models": "/v1/models",
+            "voices": "/v1/voices",
             "health": "/health",
             "docs": "/docs",
         },

@@ -97,6 +97,19 @@ class Settings(BaseSettings):
     )
     asr_beam_size: int = Field(5, ge=1, le=16, description="Whisper's beam. 1 is faster and makes more mistakes.")
 
+    # --- speakers -----------------------------------------------------------------------------------------------------
+    speaker_diarization: Literal["default", "asked", "off"] = Field(
+        "default",
+        description="Tell speakers apart: default (unless a request says no, as in funasr-api), asked (when one asks), "
+        "or off (the models are not loaded).",
+    )
+    speaker_labels: Literal["en", "zh"] | None = Field(
+        None, description="Speakers without a name: en (Speaker1) or zh (说话人1). Unset: each protocol's own."
+    )
+    voice_threshold: float = Field(
+        0.45, ge=-1.0, le=1.0, description="Least similarity (cosine) at which an enrolled voice is recognised."
+    )
+
     # --- pieces -------------------------------------------------------------------------------------------------------
     max_segment_sec: float = Field(
         90.0, ge=1.0, le=600.0, description="Longest piece sent to a recogniser (a model's own limit may be lower)."
@@ -128,6 +141,10 @@ class Settings(BaseSettings):
     decode_timeout_seconds: float = Field(600.0, gt=0, description="A decoder busy for longer than this is ended.")
     temp_dir: Path | None = Field(None, description="Where uploads and decoded sound wait; default: the system's.")
 
+    # --- enrolled voices ----------------------------------------------------------------------------------------------
+    data_dir: Path = Field(Path("data"), description="Where enrolled voices are kept (SQLite).")
+    max_voices: int = Field(1000, ge=1, description="Most voices that each API key may enrol.")
+
     # --- how it answers -----------------------------------------------------------------------------------------------
     openai_default_format: Literal["json", "verbose_json"] = Field(
         "verbose_json",
@@ -155,7 +172,7 @@ class Settings(BaseSettings):
     def _blank_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("models_dir", "modelscope_path", "hf_home", mode="after")
+    @field_validator("models_dir", "modelscope_path", "hf_home", "data_dir", mode="after")
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value.expanduser()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from real.server import ROOT, RealServer, start_server
 
-from app.modelstore.catalog import FSMN_VAD, PHONE_CALL, WHISPER_BASE
+from app.modelstore.catalog import FSMN_VAD, PHONE_CALL, SPEAKERS, WHISPER_BASE
 from app.modelstore.store import ModelStore
 from app.settings import Settings
 
@@ -18,7 +18,7 @@ from app.settings import Settings
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository's models folder, with the speech models in it: fetched the first time, then kept."""
-    _store(tmp_path_factory).ensure_all([WHISPER_BASE.id, FSMN_VAD.id])
+    _store(tmp_path_factory).ensure_all([WHISPER_BASE.id, FSMN_VAD.id, SPEAKERS.id])
     return ROOT / "models"
 
 

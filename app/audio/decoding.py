@@ -166,10 +166,11 @@ class DecoderPool:
         """The living workers' process ids."""
         return tuple(worker.pid for worker in self._alive)
 
-    async def decode(self, path: Path, declared: DeclaredSound | None = None) -> Recording:
+    async def decode(self, path: Path, declared: DeclaredSound | None = None, *, split: bool = False) -> Recording:
         """The sound of `path`, decoded by the next free worker. The caller closes the recording; `path` stays theirs.
 
-        Bytes without a container are sound only when `declared`. Cancelling ends the worker and removes what it wrote.
+        Bytes without a container are sound only when `declared`. With `split` the channels are kept apart instead of
+        mixed to mono. Cancelling ends the worker and removes what it wrote.
 
         Raises:
             EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong: the file's fault.
@@ -177,7 +178,7 @@ class DecoderPool:
         """
         worker = await self._take()
         try:
-            return await self._decode_with(worker, path, declared)
+            return await self._decode_with(worker, path, declared, split=split)
         finally:
             self._give_back(worker)
 
@@ -191,11 +192,13 @@ class DecoderPool:
         self._alive.clear()
         self._seats.put_nowait(None)  # wakes one waiting request, which wakes the next
 
-    async def _decode_with(self, worker: _Worker, path: Path, declared: DeclaredSound | None) -> Recording:
+    async def _decode_with(
+        self, worker: _Worker, path: Path, declared: DeclaredSound | None, *, split: bool
+    ) -> Recording:
         out = self._reserve()
         try:
-            report = await self._run(worker, Job(path, out, self._limits, self._timeout, declared))
-            return Recording(out, warnings=report.warnings, time_scale=report.time_scale)
+            report = await self._run(worker, Job(path, out, self._limits, self._timeout, declared, split))
+            return Recording(out, warnings=report.warnings, time_scale=report.time_scale, channels=report.channels)
         except (OSError, ValueError) as error:
             out.unlink(missing_ok=True)
             raise EngineFailure("The decoded sound could not be read.") from error

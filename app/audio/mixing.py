@@ -1,4 +1,4 @@
-"""Frames of any shape to mono 16 kHz: mixing, resampling and writing, under limits."""
+"""Frames of any shape to 16 kHz, mixed to mono or channel by channel: mixing, resampling and writing, under limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from io import BufferedIOBase
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import av
 import numpy as np
 import soxr
 
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
     from app.domain.engines import Samples
 
 _RATES = range(1_000, 384_001)  # Hz; a forged FLAC header can say 655,350
-_MAX_CHANNELS = 16
+_MAX_CHANNELS, _MAX_SPLIT = 16, 8
 MIN_SECONDS = 0.1  # OpenAI's own minimum, and about what a recogniser needs for one feature window
-_BATCH = 1 << 16  # samples: numpy's cost per call vanishes, and 16 channels of it are 4 MiB
+_MAX_PLANES = 7  # PyAV reads memory that is not the frame's where more channels lie apart, and the process dies
+_BATCH = 1 << 16  # frames: numpy's cost per call vanishes, and 16 channels of it are 4 MiB
+_ALIKE = 8  # of 32768: what rounding and dither leave between two copies; lossy encoders can leave more
 _SUPPORTED = "wav, mp3, m4a/mp4/mov, flac, ogg/opus, webm/mkv, aac, amr, aiff, au, caf, wma, w64, avi, mpeg, flv"
 
 
-class MonoWriter:
-    """Frames as they come out of a decoder -> int16 mono 16 kHz in a file, a batch at a time."""
+class SoundWriter:
+    """Frames as they come out of a decoder -> int16 16 kHz in a file, a batch at a time.
 
-    def __init__(self, out: BufferedIOBase | BinaryIO, limits: Limits) -> None:
+    Mono, the channels mixed; or with `split` all channels, interleaved, as many as the first frame has.
+    """
+
+    def __init__(self, out: BufferedIOBase | BinaryIO, limits: Limits, *, split: bool = False) -> None:
         self._before = 0.0  # seconds before this stretch of one sample rate
         self._in_stretch = 0  # samples
         self._out = out
@@ -39,8 +45,11 @@ class MonoWriter:
         self._batch: list[NDArray[Any]] = []
         self._batched = 0
         self._shape: tuple[str, str, int] | None = None
-        self._weights: Samples = np.ones(1, np.float32)
+        self._split = split
+        self._weights: Samples = np.ones((1, 1), np.float32)  # (channels written, channels decoded)
+        self._alike = True
         self._planar = False
+        self._packer: av.AudioResampler | None = None  # planes to interleaved samples
         self._resampler: soxr.ResampleStream | None = None
 
     @property
@@ -48,25 +57,37 @@ class MonoWriter:
         """How much was decoded so far. Counted in samples: adding up fractions would drift past an exact limit."""
         return self._before + (self._in_stretch / self._shape[2] if self._shape else 0.0)
 
+    @property
+    def channels(self) -> int:
+        """How many are written."""
+        return len(self._weights)
+
+    @property
+    def alike(self) -> bool:
+        """Whether several channels were kept apart and all of them are one sound, but for rounding."""
+        return self.channels > 1 and self._alike
+
     def add(self, frame: AudioFrame) -> None:
         """Take a frame.
 
         Raises:
             AudioTooLong: this one passes a limit.
-            UndecodableAudio: a rate, channel count or sample format nobody records in.
+            UndecodableAudio: a rate, channel count or sample format nobody records in; more channels than are kept
+                apart, or another number of them than before.
         """
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             self._reshape(frame)
             self._shape = shape
         self._in_stretch += frame.samples
-        self._bytes += frame.samples * len(self._weights) * frame.format.bytes
+        self._bytes += frame.samples * self._weights.shape[1] * frame.format.bytes
         if self.seconds > self._limits.max_seconds:
             raise _too_long(self._limits)
         if self._bytes > self._limits.max_bytes:
             raise AudioTooLong("The recording decodes to more data than the limit allows.")
         try:
-            self._batch.append(frame.to_ndarray())
+            packed = self._packer.resample(frame) if self._packer else [frame]
+            self._batch.extend(part.to_ndarray() for part in packed)
         except ValueError as error:
             raise undecodable("Its sample format is not supported.") from error
         self._batched += frame.samples
@@ -88,12 +109,12 @@ class MonoWriter:
             raise _too_long(self._limits)
         self._in_stretch += left
         while left > 0:
-            hush = np.zeros(min(left, _BATCH), np.float32)
+            hush = np.zeros((min(left, _BATCH), self.channels), np.float32)
             self._write(self._resampler.resample_chunk(hush) if self._resampler else hush)
             left -= len(hush)
 
     def finish(self) -> int:
-        """Write what is left; the number of samples written in all.
+        """Write what is left; the number of samples written in all for each channel.
 
         Raises:
             AudioTooShort: less than 0.1 s of sound.
@@ -107,42 +128,60 @@ class MonoWriter:
     def _reshape(self, frame: AudioFrame) -> None:
         """Begin a stretch of another format, layout or rate: chained ogg files and broadcasts change in the middle."""
         channels = frame.layout.nb_channels
+        if self._split:
+            self._check_split(channels)
         if frame.sample_rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
             raise undecodable(
                 f"Sample rates from {_RATES[0]} to {_RATES[-1]} Hz and up to {_MAX_CHANNELS} channels are supported."
             )
         rate = self._shape[2] if self._shape else None
         self._drain()
+        names = [channel.name for channel in frame.layout.channels] or ["?"] * channels
+        self._weights = np.eye(channels, dtype=np.float32) if self._split else downmix_weights(names)[np.newaxis]
+        apart = frame.format.is_planar
+        self._packer = av.AudioResampler(format=frame.format.packed) if apart and channels > _MAX_PLANES else None
+        self._planar = apart and not self._packer
         if frame.sample_rate != rate:
             self._end_stretch()
             self._before, self._in_stretch = self.seconds, 0
             # HQ is good to 20 bits, more than the 16 that are kept.
             self._resampler = (
-                soxr.ResampleStream(frame.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+                soxr.ResampleStream(frame.sample_rate, SAMPLE_RATE, self.channels, dtype="float32", quality="HQ")
                 if frame.sample_rate != SAMPLE_RATE
                 else None
             )
-        self._planar = frame.format.is_planar
-        self._weights = downmix_weights([channel.name for channel in frame.layout.channels] or ["?"] * channels)
+
+    def _check_split(self, channels: int) -> None:
+        if channels > _MAX_SPLIT:
+            raise UndecodableAudio(
+                f"The recording has {channels} channels; no more than {_MAX_SPLIT} can be kept apart."
+            )
+        if self._shape and channels != self.channels:
+            raise UndecodableAudio(
+                "The number of channels changes within the recording, so that they cannot be kept apart "
+                f"({self.channels} at first, later {channels})."
+            )
 
     def _drain(self) -> None:
         if self._batch:
             raw = np.concatenate(self._batch, axis=1)
             self._batch.clear()
             self._batched = 0
-            mono = to_mono(raw, self._weights, planar=self._planar)
-            self._write(self._resampler.resample_chunk(mono) if self._resampler else mono)
+            sound = mix(raw, self._weights, planar=self._planar)
+            self._write(self._resampler.resample_chunk(sound) if self._resampler else sound)
 
     def _end_stretch(self) -> None:
         self._drain()
         if self._resampler:
-            self._write(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+            self._write(self._resampler.resample_chunk(np.zeros((0, self.channels), np.float32), last=True))
             self._resampler = None
 
-    def _write(self, mono: Samples) -> None:
-        scaled = np.rint(mono * np.float32(32768))
-        self._out.write(np.clip(scaled, -32768, 32767).astype("<i2").tobytes())
-        self._written += len(mono)
+    def _write(self, sound: Samples) -> None:
+        whole = np.clip(np.rint(sound * np.float32(32768)), -32768, 32767).astype("<i2")
+        self._out.write(whole.tobytes())
+        self._written += len(whole)
+        if self._alike and self.channels > 1:
+            self._alike = _spread(whole) <= _ALIKE
 
 
 def downmix_weights(channels: list[str]) -> Samples:
@@ -157,13 +196,16 @@ def downmix_weights(channels: list[str]) -> Samples:
     return weights / weights.sum()
 
 
-def to_mono(raw: NDArray[Any], weights: Samples, *, planar: bool) -> Samples:
-    """Samples of any format FFmpeg has, (channels, n) when planar, else (1, n * channels) -> float32 mono.
+def mix(raw: NDArray[Any], weights: Samples, *, planar: bool) -> Samples:
+    """Samples of any format FFmpeg has, (channels, n) when planar, else (1, n * channels) -> float32 (n, mixed).
+
+    Each row of `weights`, (mixed, channels), makes one channel of the result; as many as there are make the identity.
 
     What is not a number becomes 0; what is absurdly loud is held at 12 dB over full scale, so that the resampler
     cannot overflow.
     """
-    planes = raw.reshape(len(weights), -1) if planar else raw.reshape(-1, len(weights)).T
+    mixed, channels = weights.shape
+    planes = raw.reshape(channels, -1) if planar else raw.reshape(-1, channels).T
     if raw.dtype == np.uint8:
         sound = (planes.astype(np.float32) - 128) / 128
     elif raw.dtype.kind == "i":
@@ -171,7 +213,13 @@ def to_mono(raw: NDArray[Any], weights: Samples, *, planar: bool) -> Samples:
     else:
         finite = planes if np.isfinite(planes).all() else np.nan_to_num(planes, nan=0, posinf=0, neginf=0)
         sound = np.clip(finite, -4, 4).astype(np.float32, copy=False)
-    return np.ascontiguousarray(sound[0]) if len(weights) == 1 else np.ascontiguousarray(weights @ sound)
+    return np.ascontiguousarray((sound if mixed == channels else weights @ sound).T)
+
+
+def _spread(frames: NDArray[np.int16]) -> int:
+    """How far apart the channels of `frames`, (n, channels), are at most."""
+    planes = np.ascontiguousarray(frames.T, np.int32)  # the long axis last, or each frame would cost a call
+    return int(np.ptp(planes, axis=0).max(initial=0))
 
 
 def undecodable(reason: str = "") -> UndecodableAudio:

@@ -24,6 +24,8 @@ from app.domain.errors import (
 READY = "ready"
 AUDIO_TRUNCATED = "audio_truncated"
 """Warning: the file ends, or breaks, before the length it promises; what could be decoded was kept."""
+CHANNELS_ALIKE = "channels_alike"
+"""Warning: channels were to be kept apart, and all of them are the same sound."""
 
 _BYTES_PER_SECOND = 48_000 * 2 * 4
 _LEAST_BYTE_CAP = 256 * 1024 * 1024
@@ -50,7 +52,7 @@ class Limits:
 class Job:
     """Decode `path` into the existing file `out`, using at most `cpu_seconds` of processor time.
 
-    `declared` is what the bytes are if they have no container.
+    `declared` is what the bytes are if they have no container. With `split` the channels are kept apart.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Job:
     limits: Limits
     cpu_seconds: float
     declared: DeclaredSound | None = None
+    split: bool = False
 
     def to_line(self) -> bytes:
         """The job as a line."""
@@ -69,22 +72,23 @@ class Job:
         """The job a line holds."""
         fields = json.loads(line)
         declared = DeclaredSound(**fields["declared"]) if fields["declared"] else None
-        return cls(
-            Path(fields["path"]), Path(fields["out"]), Limits(**fields["limits"]), fields["cpu_seconds"], declared
-        )
+        paths = Path(fields["path"]), Path(fields["out"])
+        return cls(*paths, Limits(**fields["limits"]), fields["cpu_seconds"], declared, fields["split"])
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """What came of a decode: samples written (int16 mono 16 kHz), seconds the container claims, warnings.
+    """What came of a decode: samples written for each channel (int16 16 kHz), seconds the container claims, warnings.
 
-    Times in the sound multiplied by `time_scale` are times on the container's clock.
+    The file holds `channels` interleaved: one, unless they were to be kept apart. Times in the sound multiplied by
+    `time_scale` are times on the container's clock.
     """
 
     samples: int
     container_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     time_scale: float = 1.0
+    channels: int = 1
 
 
 def report_line(report: DecodeReport) -> bytes:
@@ -115,7 +119,11 @@ def read_reply(line: bytes) -> DecodeReport:
     if "report" in reply:
         report: dict[str, Any] = reply["report"]
         return DecodeReport(
-            report["samples"], report["container_seconds"], tuple(report["warnings"]), report["time_scale"]
+            report["samples"],
+            report["container_seconds"],
+            tuple(report["warnings"]),
+            report["time_scale"],
+            report["channels"],
         )
     leaf = next((leaf for leaf in _LEAVES if leaf.__name__ == reply.get("error")), EngineFailure)
     raise leaf(str(reply.get("message", "")))

@@ -25,8 +25,17 @@ import av.logging
 
 from app.audio.clock import StreamClock
 from app.audio.declared import DeclaredSound
-from app.audio.mixing import MIN_SECONDS, MonoWriter, undecodable
-from app.audio.protocol import AUDIO_TRUNCATED, DecodeReport, Job, Limits, error_line, ready_line, report_line
+from app.audio.mixing import MIN_SECONDS, SoundWriter, undecodable
+from app.audio.protocol import (
+    AUDIO_TRUNCATED,
+    CHANNELS_ALIKE,
+    DecodeReport,
+    Job,
+    Limits,
+    error_line,
+    ready_line,
+    report_line,
+)
 from app.domain.errors import (
     EmptyAudio,
     EngineFailure,
@@ -71,13 +80,15 @@ _MAGIC = re.compile(rb"RIFF|RIFX|RF64|riff|ID3|fLaC|OggS|\x1aE\xdf\xa3|\.snd|FOR
 """How files begin that say themselves what they are, whatever their sender says."""
 
 
-def decode_file(path: Path, out: Path, limits: Limits, declared: DeclaredSound | None = None) -> DecodeReport:
-    """Decode the sound of `path` into `out`, which must exist, as int16 mono 16 kHz.
+def decode_file(
+    path: Path, out: Path, limits: Limits, declared: DeclaredSound | None = None, *, split: bool = False
+) -> DecodeReport:
+    """Decode the sound of `path` into `out`, which must exist, as int16 16 kHz: mono, or with `split` all channels.
 
     Bytes without a container are sound only when `declared`, and then what they are declared to be.
 
     The name of `path` says nothing; its bytes do. Broken packets are skipped, and what is there is kept with the
-    warning "audio_truncated".
+    warning "audio_truncated". Channels that are the same sound are told by "channels_alike".
 
     Raises:
         EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong: the file's fault.
@@ -91,7 +102,7 @@ def decode_file(path: Path, out: Path, limits: Limits, declared: DeclaredSound |
         raw = None if _MAGIC.match(beginning) else declared
         with contextlib.closing(_open_raw(source, raw) if raw else _open(source)) as container:
             stream = _choose(container)
-            sound = MonoWriter(target, limits)
+            sound = SoundWriter(target, limits, split=split)
             clock = StreamClock(container.format.name)
             broken = _decode(container, stream, sound, clock)
             samples = sound.finish()
@@ -99,8 +110,9 @@ def decode_file(path: Path, out: Path, limits: Limits, declared: DeclaredSound |
             promised = _declared_seconds(source, container, stream)
             lacking = promised - scale * sound.seconds if promised is not None else 0.0
             truncated = broken or lacking > max(0.5, 0.01 * (promised or 0.0))
-            warnings = (AUDIO_TRUNCATED,) if truncated else ()
-            return DecodeReport(samples, _claimed_seconds(container, stream), warnings, scale)
+            told = {AUDIO_TRUNCATED: truncated, CHANNELS_ALIKE: sound.alike}
+            warnings = tuple(warning for warning, holds in told.items() if holds)
+            return DecodeReport(samples, _claimed_seconds(container, stream), warnings, scale, sound.channels)
 
 
 def _open(source: BinaryIO) -> InputContainer:
@@ -154,7 +166,7 @@ def _choose(container: InputContainer) -> AudioStream:
     return stream
 
 
-def _decode(container: InputContainer, stream: AudioStream, sound: MonoWriter, clock: StreamClock) -> bool:
+def _decode(container: InputContainer, stream: AudioStream, sound: SoundWriter, clock: StreamClock) -> bool:
     """Every packet of `stream` into `sound`; whether some could not be decoded.
 
     Raises:
@@ -232,7 +244,7 @@ def answer(job: Job) -> bytes:
     """The line that answers `job`."""
     try:
         _allow_cpu(job.cpu_seconds)
-        return report_line(decode_file(job.path, job.out, job.limits, job.declared))
+        return report_line(decode_file(job.path, job.out, job.limits, job.declared, split=job.split))
     except SpeechError as error:
         return error_line(error)
     except MemoryError:  # there may be none for an answer either; the parent starts a fresh process

@@ -22,7 +22,7 @@ from app.modelstore.catalog import CATALOG, WheelMirror
 from app.modelstore.disk import human_size
 from app.modelstore.machine import Machine, read_machine
 from app.modelstore.mirrors import Endpoints, MirrorError, await_name
-from app.modelstore.selection import Choice, choose, needed
+from app.modelstore.selection import Choice, choose, needed, wanted
 from app.modelstore.store import ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings, read_environment
@@ -74,8 +74,7 @@ def all_checks(settings: Settings) -> list[Check]:
     store = ModelStore(settings)
     checks = [_python(), *_hardware(machine), *_packages()]
     choice, chosen = _choice(settings, machine)
-    wanted = needed(choice) if choice else ()
-    models, missing = _models(store, wanted)
+    models, missing = _models(store, needed(choice) if choice else (), wanted(settings) if choice else ())
     return [
         *(*checks, chosen, *models, *_mirrors(settings, missing)),
         *(_disk(settings), _port(settings), _temporary(settings), *_misspelt(settings)),
@@ -112,13 +111,13 @@ def _packages() -> list[Check]:
     missing: list[str] = []
     other: list[str] = []
     lines = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)(\s*;)?", requirements.read_text("utf-8"), re.MULTILINE)
-    for name, wanted, condition in lines:
+    for name, tested, condition in lines:
         try:
             found = installed_version(name)
         except PackageNotFoundError:
             missing += [] if condition else [name]
             continue
-        other += [] if found == wanted else [f"{name} {found} (tested: {wanted})"]
+        other += [] if found == tested else [f"{name} {found} (tested: {tested})"]
     remedy = "pip install -r requirements.txt"
     if missing:
         return [Check("packages", "FAIL", f"missing: {', '.join(missing)}", remedy)]
@@ -138,8 +137,11 @@ def _choice(settings: Settings, machine: Machine) -> tuple[Choice | None, Check]
     )
 
 
-def _models(store: ModelStore, wanted: Sequence[str]) -> tuple[list[Check], list[str]]:
-    """A line for each model, and the ids of those that serving needs and this machine lacks."""
+def _models(store: ModelStore, needs: Sequence[str], wants: Sequence[str]) -> tuple[list[Check], list[str]]:
+    """A line for each model, and the ids of those that serving needs and this machine lacks.
+
+    What serving `wants` and cannot get, it does without.
+    """
     checks: list[Check] = []
     missing: list[str] = []
     for entry in store.catalog.models:
@@ -151,9 +153,12 @@ def _models(store: ModelStore, wanted: Sequence[str]) -> tuple[list[Check], list
             continue
         if found:
             checks.append(Check(name, "OK", f"{found.origin}: {found.path}"))
-        elif entry.id in wanted:
+        elif entry.id in needs:
             missing.append(entry.id)
             checks.append(Check(name, "WARN", f"not here yet ({human_size(entry.size)})", "fetched at the first start"))
+        elif entry.id in wants:
+            hint = "fetched at the start, if it can be; without it, speakers are not told apart"
+            checks.append(Check(name, "WARN", f"not here yet ({human_size(entry.size)})", hint))
         else:
             checks.append(Check(name, "OK", "not here, not needed"))
     return checks, missing

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.domain.errors import ModelStoreError, UnknownModel
+from app.domain.errors import DownloadFailed, ModelStoreError, UnknownModel
 from app.modelstore.catalog import CatalogEntry, ModelEntry
 from app.modelstore.disk import human_size
 from app.modelstore.machine import read_machine
 from app.modelstore.progress import console_progress
-from app.modelstore.selection import Choice, choose, needed
+from app.modelstore.selection import Choice, choose, needed, wanted
 from app.modelstore.store import OWN_FOLDER, ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings
@@ -61,7 +61,12 @@ def prepare(settings: Settings) -> Choice:
     print(f"model: {choice.model_id} ({choice.reason})", file=sys.stderr)
     for model_id, why in choice.passed_over:
         print(f"  passed over {model_id}: {why}", file=sys.stderr)
-    ModelStore(settings).ensure_all(needed(choice), console_progress())
+    store = ModelStore(settings)
+    store.ensure_all(needed(choice), console_progress())
+    try:
+        store.ensure_all(wanted(settings), console_progress())
+    except DownloadFailed as error:  # the rest can be served without
+        print(f"warning: speakers will not be told apart: {error.message}", file=sys.stderr)
     return choice
 
 
@@ -90,7 +95,7 @@ def download(settings: Settings, arguments: argparse.Namespace) -> int:
     store = ModelStore(settings)
     if arguments.all and arguments.ids:
         raise UnknownModel("Name models, or say --all; not both.")
-    ids: list[str] = arguments.ids or list(needed(chosen(settings)))
+    ids: list[str] = arguments.ids or [*needed(chosen(settings)), *wanted(settings)]
     if arguments.all:
         ids = [entry.id for entry in store.catalog.models]
     for model_id in ids:

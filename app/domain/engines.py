@@ -187,3 +187,60 @@ class VoiceActivityDetector(Protocol):
     def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
         """Spans of speech in order, not overlapping. Blocking; reads the sound a stretch at a time."""
         ...
+
+
+class SpeakerSegmenter(Protocol):
+    """Tells a few people apart within a few seconds. Called from several threads at once; keeps no state."""
+
+    @property
+    def id(self) -> str:
+        """The catalog id of the model."""
+        ...
+
+    @property
+    def chunk_seconds(self) -> float:
+        """The most it hears at once."""
+        ...
+
+    @property
+    def frame_seconds(self) -> float:
+        """Time between frames."""
+        ...
+
+    @property
+    def first_frame(self) -> float:
+        """The time in the sound, in seconds, that the first frame stands for."""
+        ...
+
+    def activity(self, sound: Samples) -> NDArray[np.bool_]:
+        """Which of a few people speak in each frame: bool of shape (frames, people). Blocking.
+
+        Raises:
+            EngineFailure: the model failed.
+        """
+        ...
+
+
+class SpeakerEncoder(Protocol):
+    """Tells what a voice sounds like. Called from several threads at once; keeps no state between calls."""
+
+    @property
+    def id(self) -> str:
+        """The catalog id of the model; embeddings of different models have nothing in common."""
+        ...
+
+    def embed(self, sounds: Sequence[Samples]) -> NDArray[np.float32]:
+        """A unit-length embedding for each sound: float32 of shape (len(sounds), size). Blocking.
+
+        Raises:
+            EngineFailure: the model failed, or a sound is too short.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerModels:
+    """What tells speakers apart."""
+
+    segmenter: SpeakerSegmenter
+    encoder: SpeakerEncoder

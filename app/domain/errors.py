@@ -6,6 +6,8 @@
     │   ├── InvalidParameter         a field's value makes no sense
     │   ├── UnsupportedFeature       it makes sense, but not to the model that would answer
     │   ├── UnknownModel             no such model, or it is not loaded
+    │   ├── UnknownVoice             no such enrolled voice (of this caller's)
+    │   ├── VoiceExists              the name is taken by another enrolled voice
     │   ├── BadAudio                 nothing can be made of the bytes
     │   │   ├── EmptyAudio           no bytes at all
     │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
@@ -20,10 +22,12 @@
     ├── ModelStoreError              weights cannot be had
     │   ├── DownloadFailed           every mirror failed
     │   └── VerificationFailed       the bytes on disk are not the catalog's
+    ├── VoicesUnavailable            the database of enrolled voices cannot be used
     └── EngineFailure                the machine's fault: a decoder or recogniser died
 
 A leaf knows its meaning (`code`, `param`), never an HTTP status: each protocol has one place that turns
-leaves into its own envelope. Messages are written for the caller and carry no paths, keys or transcripts.
+leaves into its own envelope. Messages are written for the caller and carry no paths, keys or transcripts; one that may
+carry somebody's name is `private`, and stays out of logs.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ class SpeechError(Exception):
     """Root of the tree. `message` is safe to show to the caller."""
 
     code: str = "server_error"
+    private: bool = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -63,6 +68,15 @@ class UnsupportedFeature(RequestError):
 
 class UnknownModel(RequestError):
     code = "model_not_found"
+
+
+class UnknownVoice(RequestError):
+    code = "voice_not_found"
+    private = True
+
+
+class VoiceExists(RequestError):
+    code = "voice_exists"
 
 
 class BadAudio(RequestError):
@@ -128,6 +142,10 @@ class DownloadFailed(ModelStoreError):
 
 class VerificationFailed(ModelStoreError):
     code = "verification_failed"
+
+
+class VoicesUnavailable(SpeechError):
+    code = "voices_unavailable"
 
 
 class EngineFailure(SpeechError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.domain.speakers import SpeakerOptions
+
 Task = Literal["transcribe", "translate"]
 
 
@@ -28,6 +30,8 @@ class RecognitionOptions:
     `language` forces an ISO-639 code; `languages` are the candidates detection may choose from (empty: all).
     `prompt` is preceding text or style, `hotwords` are terms to listen for. `temperature` 0 is beam search.
     `timed` asks for segment and word times (costs an alignment), `logprobs` for every token's probability.
+    `speakers` asks to tell speakers apart. `split_channels` recognises each channel by itself; its speaker then is the
+    channel, named by `channel_roles` in order.
     """
 
     language: str | None = None
@@ -39,3 +43,6 @@ class RecognitionOptions:
     timed: bool = True
     logprobs: bool = False
     detection: SpeechDetection = field(default_factory=SpeechDetection)
+    speakers: SpeakerOptions | None = None
+    split_channels: bool = False
+    channel_roles: tuple[str, ...] = ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from app.domain.speakers import Speaker
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -12,6 +14,7 @@ class Word:
 
     `start` and `end` are seconds; `confidence` is a probability in 0..1; `space_before` says whether a space
     stands between it and the word before when words are joined back to text. `tokens` are the recogniser's own ids.
+    `speaker` is None where speakers were not told apart.
     """
 
     text: str
@@ -20,6 +23,7 @@ class Word:
     confidence: float | None = None
     space_before: bool = True
     tokens: tuple[int, ...] = ()
+    speaker: Speaker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Segment:
     end: float
     text: str
     words: tuple[Word, ...] = ()
-    speaker: str | None = None
+    speaker: Speaker | None = None
     tokens: tuple[int, ...] = ()
     temperature: float | None = None
     avg_logprob: float | None = None
@@ -73,6 +77,7 @@ class Transcript:
     """A whole recording. `language` is an ISO-639 code ("zh"), None when nothing was said and none was given.
 
     `text` is what the segments say, joined as the language is written. `model` is the id of the model that spoke.
+    `speakers` are in the order in which they are first heard; empty where they were not told apart.
     `warnings` name what a reader should know ("audio_truncated", "repetition_cut").
     """
 
@@ -83,6 +88,7 @@ class Transcript:
     segments: tuple[Segment, ...] = ()
     usage: Usage = field(default_factory=lambda: Usage(0.0))
     warnings: tuple[str, ...] = ()
+    speakers: tuple[Speaker, ...] = ()
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -11,15 +11,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import kaldi_native_fbank as knf
 import numpy as np
 import onnxruntime as ort
 
 from app.domain.engines import SAMPLE_RATE, Sound, SpeechSpan
 from app.domain.errors import EngineFailure
 from app.domain.options import SpeechDetection
+from app.engines.banks import filter_banks
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,24 +104,11 @@ class FsmnVad:
         for first in range(0, total, _CHUNK_FRAMES):
             last = min(first + _CHUNK_FRAMES, total)
             low, high = max(0, first - _CONTEXT), min(total, last + _CONTEXT)
-            banks = _filter_banks(sound.piece(low * FRAME, (high - 1) * FRAME + _FRAME_SAMPLES / SAMPLE_RATE))
+            banks = filter_banks(sound.piece(low * FRAME, (high - 1) * FRAME + _FRAME_SAMPLES / SAMPLE_RATE))
             neighbours = np.arange(first, last)[:, None] + np.arange(-_CONTEXT, _CONTEXT + 1)
             neighbours = np.clip(neighbours - low, 0, len(banks) - 1)  # the ends repeat their own frame
             stacked = banks[neighbours].reshape(last - first, -1)
             yield (stacked + self._normalisation.shift) * self._normalisation.scale
-
-
-def _filter_banks(samples: Floats) -> Floats:
-    """80 log mel energies a frame as Kaldi computes them: float32 of shape (frames, 80)."""
-    options = knf.FbankOptions()
-    options.frame_opts.dither = 0.0
-    options.frame_opts.window_type = "hamming"
-    options.mel_opts.num_bins = 80
-    bank = knf.OnlineFbank(options)
-    scaled = samples * 32768.0  # the model was trained on 16-bit numbers
-    bank.accept_waveform(SAMPLE_RATE, cast("list[float]", scaled))  # its stub knows lists only
-    bank.input_finished()
-    return np.stack([bank.get_frame(index) for index in range(bank.num_frames_ready)])
 
 
 def spans_of(probabilities: Floats, duration: float, options: SpeechDetection) -> list[SpeechSpan]:

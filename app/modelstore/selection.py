@@ -48,6 +48,13 @@ def choose(settings: Settings, machine: Machine, engines: Collection[str], catal
     raise UnknownModel("This version has no engine for any of its models.")
 
 
+def wanted(settings: Settings, catalog: Catalog = CATALOG) -> tuple[str, ...]:
+    """Ids of what is served better with, and without where it cannot be had: what tells speakers apart."""
+    if settings.speaker_diarization == "off":
+        return ()
+    return tuple(entry.id for entry in catalog.models if entry.role == "speakers")
+
+
 def needed(choice: Choice, catalog: Catalog = CATALOG) -> tuple[str, ...]:
     """Ids of everything that must be there to serve `choice`: the recogniser and what finds speech for it."""
     return (choice.model_id, *(entry.id for entry in catalog.models if entry.role == "vad"))

@@ -153,12 +153,13 @@ def _watch(process: subprocess.Popen[bytes], work: Path, progress: Progress, sta
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file():
-                yield path.stat().st_size
-        except FileNotFoundError:  # pip moved it meanwhile
-            continue
+    # os.walk passes over folders that pip removes while they are walked; Path.rglob would raise.
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield Path(path, name).stat().st_size
+            except FileNotFoundError:  # pip moved it meanwhile
+                continue
 
 
 def _failure(log: str, requirement: str) -> MirrorError:

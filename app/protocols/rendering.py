@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.domain.transcript import Segment, Transcript, Word, join_words
+from app.protocols.labels import Label, numbered
 
 MAX_CUE_SECONDS = 7.0
 """Longer than this and viewers read a cue twice (the common subtitling guideline)."""
@@ -26,6 +27,7 @@ _SENTENCE_ENDS = frozenset("。！？!?.…")
 _CLAUSE_ENDS = frozenset("，、；：,;:—–")
 _CLOSING = "\"'”’)]}）】』」》"
 _INVISIBLE = frozenset({"Mn", "Me", "Cf"})
+_ENGLISH = numbered("en")
 _UNITS = re.compile(r"(?P<space>\s*)(?P<text>(?:[^\s\u2e80-\uffff]+|\S)[，。！？、；：”’）】》」』]*)")
 
 
@@ -44,31 +46,31 @@ def plain_text(transcript: Transcript) -> str:
     return f"{text}\n" if text else ""
 
 
-def srt(transcript: Transcript) -> str:
-    """SubRip: numbered cues, a comma before the milliseconds."""
+def srt(transcript: Transcript, label: Label = _ENGLISH) -> str:
+    """SubRip: numbered cues, a comma before the milliseconds. Where speakers are known, `label` says who speaks."""
     blocks = (
         f"{number}\n{_stamp(cue.start, ',')} --> {_stamp(cue.end, ',')}\n{_srt_text(cue)}\n\n"
-        for number, cue in enumerate(cues(transcript.segments), start=1)
+        for number, cue in enumerate(cues(transcript.segments, label), start=1)
     )
     return "".join(blocks)
 
 
-def vtt(transcript: Transcript) -> str:
+def vtt(transcript: Transcript, label: Label = _ENGLISH) -> str:
     """WebVTT: a header, cues without numbers, a full stop before the milliseconds."""
     blocks = (
         f"{_stamp(cue.start, '.')} --> {_stamp(cue.end, '.')}\n{_vtt_text(cue)}\n\n"
-        for cue in cues(transcript.segments)
+        for cue in cues(transcript.segments, label)
     )
     return "WEBVTT\n\n" + "".join(blocks)
 
 
-def cues(segments: Iterable[Segment]) -> list[Cue]:
-    """Every segment's cues in order; segments without text have none."""
-    return [cue for segment in segments for cue in _segment_cues(segment)]
+def cues(segments: Iterable[Segment], label: Label = _ENGLISH) -> list[Cue]:
+    """Every segment's cues in order of their starts (people may speak at once); segments without text have none."""
+    return sorted((cue for segment in segments for cue in _segment_cues(segment, label)), key=lambda cue: cue.start)
 
 
-def _segment_cues(segment: Segment) -> list[Cue]:
-    prefix = f"[{_flat(segment.speaker)}] " if segment.speaker else ""
+def _segment_cues(segment: Segment, label: Label) -> list[Cue]:
+    prefix = f"[{_flat(label(segment.speaker))}] " if segment.speaker else ""
     text = _flat(segment.text)
     words = tuple(word for word in segment.words if word.text.strip())
     # Text that was rewritten after recognition (digits for spoken numbers, say) no longer adds up from its words;

@@ -7,28 +7,36 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.audio.declared import DeclaredSound
 from app.audio.decoding import DecoderPool
-from app.audio.recording import Recording
-from app.domain.engines import Capabilities, Recognizer, VoiceActivityDetector
-from app.domain.errors import EngineFailure, ModelUnavailable, SpeechError, UnknownModel
+from app.domain.engines import Capabilities, Recognizer, SpeakerModels, VoiceActivityDetector
+from app.domain.errors import (
+    BadAudio,
+    EngineFailure,
+    ModelUnavailable,
+    SpeechError,
+    UnknownModel,
+    UnsupportedFeature,
+)
 from app.domain.options import RecognitionOptions
-from app.domain.transcript import Segment, Transcript, Usage, join_texts
+from app.domain.speakers import Voiceprint
+from app.domain.transcript import Segment, Transcript
 from app.modelstore.catalog import CATALOG, ModelEntry
 from app.modelstore.machine import read_machine
-from app.modelstore.selection import Choice, choose
+from app.modelstore.selection import Choice, choose, wanted
 from app.modelstore.store import ModelStore
-from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
-from app.pipeline.recognition import Heard, Recognition
-from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
+from app.pipeline.diarization.diarizer import Diarizer
 from app.service import leftovers
 from app.service.admission import Admission, Caller, Ticket
-from app.service.loading import compute_threads, existing_engines, load_detector, load_recognizer
+from app.service.loading import compute_threads, existing_engines, load_detector, load_recognizer, load_speakers
+from app.service.transcription import Tools, Transcription
+from app.service.voices.store import VoiceStore
 from app.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -76,6 +84,9 @@ class SpeechService:
         # Detection is short beside recognition; on threads of its own it never waits for a call to end.
         self._detection = compute_threads("detect", settings.threads)
         self._detector: VoiceActivityDetector | None = None
+        self._diarizer: Diarizer | None = None
+        self.speakers_failure: SpeechError | None = None
+        self.voices = VoiceStore(settings.data_dir / "voices.db", max_voices=settings.max_voices)
         self._loaded: dict[str, _Loaded] = {}
         self._chinese = ChineseWriting()
         self._admission = Admission(
@@ -119,6 +130,7 @@ class SpeechService:
         await self._decoders.close()
         for threads in (self._detection, self._compute):
             threads.shutdown(wait=True, cancel_futures=True)
+        await self.voices.close()
         for loaded in self._loaded.values():
             loaded.recognizer.close()
 
@@ -134,7 +146,30 @@ class SpeechService:
             self._compute, lambda: load_recognizer(entry, self._store.ensure(entry.id), self.settings)
         )
         served = ServedModel(entry.id, int(time.time()), recognizer.capabilities, entry.title)
+        await self._load_speakers()
         self._loaded[entry.id] = _Loaded(served, recognizer, Batcher(recognizer, self._compute))
+
+    async def _load_speakers(self) -> None:
+        """What tells speakers apart, unless it is off. Without it everything else is served, and the log says so."""
+        loop = asyncio.get_running_loop()
+        try:
+            for model_id in wanted(self.settings):
+                entry = _model_entry(model_id)
+                load = partial(self._loaded_speakers, entry)
+                models = await loop.run_in_executor(self._detection, load)
+                self._diarizer = Diarizer(
+                    models.segmenter,
+                    models.encoder,
+                    self._detection,
+                    parallel=self.settings.threads,
+                    threshold=self.settings.voice_threshold,
+                )
+        except SpeechError as error:
+            self.speakers_failure = error
+            _logger.error("speakers will not be told apart: %s", error.message)
+
+    def _loaded_speakers(self, entry: ModelEntry) -> SpeakerModels:
+        return load_speakers(entry, self._store.ensure(entry.id), self.settings)
 
     # --- models -------------------------------------------------------------------------------------------------------
 
@@ -231,83 +266,64 @@ class SpeechService:
         declared: DeclaredSound | None = None,
     ) -> AsyncGenerator[Segment | Transcript, None]:
         loaded = self._loaded[model]
-        recording = await ticket.in_time(self._decoders.decode(path, declared))
+        tools = self._ready_tools()
+        recording = await ticket.in_time(self._decoders.decode(path, declared, split=options.split_channels))
         with recording:
-            cuts = await ticket.in_time(self._pieces(recording, loaded.recognizer, options))
-            recognition = Recognition(recording, loaded.recognizer, loaded.batcher, options, key=ticket.key)
-            work = [loaded.batcher.work(recognition.cost(cut)) for cut in cuts]
-            ticket.expect(sum(work))
-            result = _Result(model, recording, options)
-            async with aclosing(recognition.pieces(cuts)) as pieces:
-                for done in work:
-                    heard = await ticket.in_time(anext(pieces))
-                    ticket.did(done)
-                    for segment in result.add(self._written(heard, options)):
-                        yield segment
-        yield result.transcript()
+            work = Transcription(tools, loaded.recognizer, loaded.batcher, options, ticket)
+            async with aclosing(work.run(recording)) as items:
+                async for item in items:
+                    yield item
 
-    async def _pieces(self, recording: Recording, recognizer: Recognizer, options: RecognitionOptions) -> list[Cut]:
-        """Where the recording has speech, in pieces that suit the recogniser."""
+    def _ready_tools(self) -> Tools:
         if self._detector is None:
             raise ModelUnavailable("The model is still loading.")
-        loop = asyncio.get_running_loop()
-        spans = await loop.run_in_executor(self._detection, self._detector.detect, recording, options.detection)
-        longest = min(self.settings.max_segment_sec, recognizer.capabilities.preferred_seconds)
-        silence = min(MAX_SILENCE, recognizer.capabilities.max_silence)
-        return await asyncio.to_thread(cut, recording, spans, longest, silence)
+        return Tools(self._detector, self._detection, self._chinese, self.settings.max_segment_sec, self._diarizer)
 
-    def _written(self, heard: Heard, options: RecognitionOptions) -> Heard:
-        """As a reader expects the language to be written."""
-        hypothesis = heard.hypothesis
-        if hypothesis.language != "zh" or options.task == "translate":
-            return heard
-        written = replace(
-            hypothesis, text=self._chinese.text(hypothesis.text), words=self._chinese.words(hypothesis.words)
-        )
-        return replace(heard, hypothesis=written)
+    # --- speakers -----------------------------------------------------------------------------------------------------
 
+    @property
+    def tells_speakers(self) -> bool:
+        """Whether speakers can be told apart."""
+        return self._diarizer is not None
 
-class _Result:
-    """A transcript in the making."""
+    @property
+    def encoder_id(self) -> str:
+        """The model that makes voiceprints.
 
-    def __init__(self, model: str, recording: Recording, options: RecognitionOptions) -> None:
-        self._model = model
-        self._scale = recording.time_scale
-        self._duration = recording.duration * self._scale
-        self._language = options.language
-        self._warnings = list(recording.warnings)
-        self._segments: list[Segment] = []
-        self._texts: list[str] = []
-        self._usage = Usage(self._duration)
+        Raises:
+            UnsupportedFeature, ModelUnavailable: there is none.
+        """
+        return self._speaker_tools().encoder_id
 
-    def add(self, heard: Heard) -> list[Segment]:
-        """Take in a piece; returns its segments."""
-        hypothesis = heard.hypothesis
-        if hypothesis.text:
-            self._language = self._language or hypothesis.language
-            self._texts.append(hypothesis.text)
-        self._warnings.extend(hypothesis.warnings)
-        self._usage = Usage(
-            audio_seconds=self._duration,
-            audio_tokens=self._usage.audio_tokens + hypothesis.audio_tokens,
-            prompt_tokens=self._usage.prompt_tokens + hypothesis.prompt_tokens,
-            output_tokens=self._usage.output_tokens + len(hypothesis.tokens),
-        )
-        made = [segment.scaled(self._scale) for segment in segments(heard.cut, hypothesis)]
-        self._segments.extend(made)
-        return made
+    @property
+    def voice_threshold(self) -> float:
+        """The least similarity at which a known voice is recognised."""
+        return self.settings.voice_threshold
 
-    def transcript(self) -> Transcript:
-        """What was taken in."""
-        return Transcript(
-            # As the recogniser wrote it: a pause in a sentence ends a segment, but puts no space into Chinese.
-            text=join_texts(self._texts),
-            language=self._language,
-            duration=self._duration,
-            model=self._model,
-            segments=tuple(self._segments),
-            usage=self._usage,
-            warnings=tuple(dict.fromkeys(self._warnings)),
+    async def voiceprint(
+        self, path: Path, ticket: Ticket, declared: DeclaredSound | None = None, param: str = "file"
+    ) -> Voiceprint:
+        """What the one voice in the recording at `path` sounds like; `param` names it in errors.
+
+        Raises:
+            SpeechError: any leaf; AudioTooShort where there is hardly any speech, InvalidParameter where several speak.
+        """
+        tools, diarizer = self._ready_tools(), self._speaker_tools()
+        try:
+            recording = await ticket.in_time(self._decoders.decode(path, declared))
+        except BadAudio as error:
+            raise type(error)(error.message, param=param) from error
+        with recording:
+            spans = await ticket.in_time(tools.spans(recording, RecognitionOptions()))
+            return await ticket.in_time(diarizer.voiceprint(recording, spans, param=param))
+
+    def _speaker_tools(self) -> Diarizer:
+        if self._diarizer is not None:
+            return self._diarizer
+        if self.settings.speaker_diarization == "off":
+            raise UnsupportedFeature("Speakers are not told apart on this server (SPEAKER_DIARIZATION=off).")
+        raise ModelUnavailable(
+            self.speakers_failure.message if self.speakers_failure else "The model is still loading."
         )
 
 

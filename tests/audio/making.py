@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from app.audio.declared import DeclaredSound
 from app.audio.protocol import DecodeReport, Limits
 from app.audio.worker import decode_file
 
@@ -62,7 +63,7 @@ def encode(
     cover: bool = False,
 ) -> Path:
     """Encode `sound`, (n,) or (n, channels), with PyAV; `video` adds a picture track, `cover` attached art."""
-    planes = np.atleast_2d(sound.T).astype(np.float32)
+    packed = np.ascontiguousarray(sound, np.float32).reshape(1, -1)  # PyAV cannot make a frame of eight planes
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, layout=layout)
         if bit_rate:
@@ -70,7 +71,7 @@ def encode(
         pictures = _add_pictures(output, cover=cover) if video or cover else None
         if pictures:
             _show(output, pictures, 1 if cover else 20)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), format="fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
         frame.sample_rate = rate
         frame.time_base = Fraction(1, rate)
         frame.pts = 0
@@ -106,13 +107,16 @@ def _show(output: av.container.OutputContainer, stream: av.VideoStream, count: i
     output.mux(stream.encode(None))
 
 
-def decoded(path: Path, limits: Limits = LIMITS) -> tuple[DecodeReport, np.ndarray]:
-    """`decode_file`'s report and samples as float64 in [-1, 1]."""
+def decoded(
+    path: Path, limits: Limits = LIMITS, declared: DeclaredSound | None = None, *, split: bool = False
+) -> tuple[DecodeReport, np.ndarray]:
+    """`decode_file`'s report and samples as float64 in [-1, 1]: (n,), with `split` (n, channels)."""
     out = path.with_name(path.name + ".s16")
     out.touch(mode=0o600)
     try:
-        report = decode_file(path, out, limits)
+        report = decode_file(path, out, limits, declared, split=split)
         samples = np.fromfile(out, "<i2")
+        samples = samples.reshape(-1, report.channels) if split else samples
     finally:
         out.unlink()
     assert len(samples) == report.samples

@@ -206,6 +206,7 @@ def test_doctor_of_a_machine_that_is_ready(run: Run, tmp_path: Path) -> None:
         "(passed over paraformer-large: this version has no engine for it yet)",
     ) or checks["gpu"][1].startswith("NVIDIA")
     assert checks["model whisper-base"] == ("OK", "own folder: own")
+    assert checks["model speakers"][0] == "WARN"  # served without
     assert checks["mirrors"][0] == "OK"
     assert checks["port"][0] == "WARN"
     assert port in checks["port"][1]
@@ -243,7 +244,8 @@ def test_a_start_with_the_models_there_imports_no_downloader(tmp_path: Path) -> 
         "from app.settings import Settings; prepare(Settings()); "
         "print([name for name in ('httpx', 'tqdm', 'numpy', 'tarfile', 'fastapi') if name in sys.modules])"
     )
-    own = {"ASR_MODEL_DIR_WHISPER_BASE": ".", "ASR_MODEL_DIR_FSMN_VAD": ".", "ASR_MODEL": "auto"}
+    folders = {f"ASR_MODEL_DIR_{name}": "." for name in ("WHISPER_BASE", "FSMN_VAD", "SPEAKERS")}
+    own = folders | {"ASR_MODEL": "auto"}
     result = subprocess.run(
         [sys.executable, "-c", script, str(ROOT)],
         cwd=tmp_path,

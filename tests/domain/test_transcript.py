@@ -8,6 +8,7 @@ import pytest
 
 from app.domain import errors
 from app.domain.errors import RequestError, SpeechError
+from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, Transcript, Word, join_texts, join_words, separator
 
 
@@ -52,6 +53,13 @@ def test_a_transcript_has_the_words_of_its_segments_in_order() -> None:
         "one two three", "en", 3.0, "m", (Segment(0, 2, "one two", (one, two)), Segment(2, 3, "three", (three,)))
     )
     assert transcript.words == (one, two, three)
+
+
+def test_a_segment_on_another_clock_keeps_its_speakers() -> None:
+    anna = Speaker(1, "Anna")
+    made = Segment(1.0, 3.0, "one two", (Word("one", 1.0, 2.0, speaker=anna), Word("two", 2.0, 3.0)), anna).scaled(2.0)
+    assert (made.start, made.end, made.speaker) == (2.0, 6.0, anna)
+    assert [(word.start, word.end, word.speaker) for word in made.words] == [(2.0, 4.0, anna), (4.0, 6.0, None)]
 
 
 def leaves() -> list[type[SpeechError]]:

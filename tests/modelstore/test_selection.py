@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from app.domain.errors import UnknownModel
+from app.modelstore.catalog import FSMN_VAD, WHISPER_BASE, Catalog
 from app.modelstore.machine import GIBIBYTE, Gpu, Machine, parse_cpuinfo, parse_gpus, read_gpus, read_machine
-from app.modelstore.selection import choose, needed, preferences
+from app.modelstore.selection import choose, needed, preferences, wanted
 from app.settings import Settings, available_cores
 
 MakeSettings = Callable[..., Settings]
@@ -46,16 +47,29 @@ def test_models_without_an_engine_are_passed_over_with_the_reason(make_settings:
     assert needed(choice) == ("whisper-base", "fsmn-vad")
 
 
+@pytest.mark.parametrize(("diarization", "ids"), [("default", ("speakers",)), ("asked", ("speakers",)), ("off", ())])
+def test_what_tells_speakers_apart_is_wanted_unless_it_is_off(
+    make_settings: MakeSettings, diarization: str, ids: tuple[str, ...]
+) -> None:
+    settings = make_settings(speaker_diarization=diarization)
+    assert wanted(settings) == ids
+    assert not set(wanted(settings)) & set(needed(choose(settings, machine(), ENGINES))), "and never needed"
+
+
+def test_what_a_catalog_lacks_is_not_wanted(make_settings: MakeSettings) -> None:
+    assert wanted(make_settings(), Catalog(models=(WHISPER_BASE, FSMN_VAD))) == ()
+
+
 def test_by_name(make_settings: MakeSettings) -> None:
     choice = choose(make_settings(asr_model="whisper-base"), machine(80), ENGINES)
     assert choice.by_name
     assert choice.passed_over == ()
 
 
-@pytest.mark.parametrize("name", ["paraformer-large", "whisper-bse", "fsmn-vad"])
+@pytest.mark.parametrize("name", ["paraformer-large", "whisper-bse", "fsmn-vad", "speakers"])
 def test_a_name_is_never_replaced(make_settings: MakeSettings, name: str) -> None:
     with pytest.raises(UnknownModel, match=rf"ASR_MODEL={name} .* Available: whisper-base"):
-        choose(make_settings(asr_model=name), machine(), {*ENGINES, "fsmn_vad"})
+        choose(make_settings(asr_model=name), machine(), {*ENGINES, "fsmn_vad", "speakers"})
 
 
 def test_nothing_to_choose(make_settings: MakeSettings) -> None:

@@ -17,6 +17,7 @@ from app.domain.engines import (
     Hypothesis,
     PieceRequest,
     Sound,
+    SpeakerModels,
     SpeechSpan,
     WaitingPiece,
     WaitingRequest,
@@ -139,3 +140,96 @@ class StubSound:
 def request(start: float, seconds: float = 1.0, options: RecognitionOptions | None = None) -> WaitingRequest:
     """A piece of a recording of two hours."""
     return WaitingRequest(WaitingPiece(StubSound(7200.0), start, start + seconds), options or RecognitionOptions())
+
+
+# --- speakers ---------------------------------------------------------------------------------------------------------
+
+CLOCK_SECONDS = 327.68
+"""The time that a sample of 1.0 tells in a sound that tells its own time: 10 ms for each step of 16 bits."""
+SIZE = 192
+VOICES = np.eye(SIZE, dtype=np.float32)
+"""What people sound like: each like nobody else. The last one is whoever speaks when nobody was scheduled."""
+Schedule = Sequence[tuple[float, float, int]]
+"""Who speaks when: start, end, person."""
+
+
+def clock(start: float, end: float) -> np.ndarray:
+    """Sound between two times, in seconds: every sample tells when it is."""
+    return (np.arange(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)) / (SAMPLE_RATE * CLOCK_SECONDS)).astype(
+        np.float32
+    )
+
+
+def clock_pcm(seconds: float) -> np.ndarray:
+    """The same in 16 bits, from the beginning: 10 ms exact."""
+    return (np.arange(round(seconds * SAMPLE_RATE)) // (SAMPLE_RATE // 100)).astype(np.int16)
+
+
+@dataclass
+class ClockSound:
+    """A recording that tells its own time."""
+
+    duration: float
+
+    def piece(self, start: float, end: float) -> np.ndarray:
+        return clock(max(start, 0.0), min(end, self.duration))
+
+
+@dataclass
+class StubSegmenter:
+    """Hears who is scheduled to speak, in sound that tells its own time. `before` runs first, and may wait or fail."""
+
+    schedule: Schedule
+    before: Callable[[], None] = lambda: None
+    id: str = "stub-segmenter"
+    chunk_seconds: float = 10.0
+    frame_seconds: float = 0.02
+    first_frame: float = 0.03
+    heard: list[float] = field(default_factory=list)
+    """Where each chunk began."""
+
+    def activity(self, sound: np.ndarray) -> np.ndarray:
+        self.heard.append(round(float(sound[0]) * CLOCK_SECONDS, 2) if len(sound) else -1.0)
+        self.before()
+        first, step = round(self.first_frame * SAMPLE_RATE), round(self.frame_seconds * SAMPLE_RATE)
+        times = sound[first::step] * np.float32(CLOCK_SECONDS)
+        active = np.zeros((len(times), 3), np.bool_)
+        for start, end, person in self.schedule:
+            active[(times >= start) & (times < end), person % 3] = True
+        return active
+
+
+@dataclass
+class StubEncoder:
+    """Knows the voice of who is scheduled in the middle of a sound. `before` runs first, and may wait or fail."""
+
+    schedule: Schedule
+    voices: np.ndarray = field(default_factory=lambda: VOICES)
+    before: Callable[[], None] = lambda: None
+    id: str = "stub-encoder"
+    lengths: list[float] = field(default_factory=list)
+
+    def embed(self, sounds: Sequence[np.ndarray]) -> np.ndarray:
+        self.before()
+        self.lengths += [len(sound) / SAMPLE_RATE for sound in sounds]
+        return self.voices[np.array([self._person(sound) for sound in sounds], int)]
+
+    def _person(self, sound: np.ndarray) -> int:
+        time = float(sound[len(sound) // 2]) * CLOCK_SECONDS
+        return next((person for start, end, person in self.schedule if start <= time < end), -1)
+
+
+@dataclass
+class StubSpeakers:
+    """Both models, for one schedule."""
+
+    schedule: Schedule
+    segmenter: StubSegmenter = field(init=False)
+    encoder: StubEncoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.segmenter = StubSegmenter(self.schedule)
+        self.encoder = StubEncoder(self.schedule)
+
+    def models(self) -> SpeakerModels:
+        return SpeakerModels(self.segmenter, self.encoder)

@@ -2,6 +2,7 @@
 
 The uploaded bytes say what the service does: a key of TRANSCRIPTS, or "fail <name>", "once <name>" (fails the
 first time), "part <name>" (fails after the first segment), "slow", "stall" (slow after the first segment), "sleepy".
+A reference's bytes say what its voiceprint is made from, or "fail <name>", "crowd" (several speak), "slow".
 """
 
 from __future__ import annotations
@@ -14,24 +15,32 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from app.audio.declared import DeclaredSound
 from app.domain import errors
 from app.domain.engines import Capabilities
 from app.domain.options import RecognitionOptions
-from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word
+from app.domain.speakers import Speaker, Voiceprint
+from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word, join_texts
 from app.protocols.openai import errors as openai_errors
 from app.protocols.openai.http import router
+from app.protocols.voices.http import router as voices_router
 from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
 from app.service.connections import GuardedHttp
 from app.service.service import ServedModel, SpeechService
 from app.service.uploads import RequestId, UploadGuard
+from app.service.voices.store import VoiceStore
 from app.settings import Settings
 
 KEY = "test-key-one"
+OTHER_KEY = "test-key-two"
+ENCODER = "encoder-one"
 MAX_BYTES = 3 * 1024 * 1024
 
 ABLE = ServedModel(
@@ -88,7 +97,30 @@ _ENGLISH = (
     segment('Hello there, "world".', 0.0, 1.4, _ENGLISH_WORDS),
     segment("It's fine <b> & so on -->", 3.0, 4.0),
 )
+
+
+def spoken(speaker: Speaker, segment: Segment) -> Segment:
+    """The segment with a speaker."""
+    words = tuple(replace(word, speaker=speaker) for word in segment.words)
+    return replace(segment, speaker=speaker, words=words)
+
+
+def conversation(*segments: Segment) -> Transcript:
+    """A transcript of people who speak in turn, or at once."""
+    speakers = tuple(dict.fromkeys(segment.speaker for segment in segments if segment.speaker))
+    text = join_texts(segment.text for segment in segments)
+    return Transcript(text, "zh", 6.5, ABLE.id, segments, Usage(6.5, 650, 0, 30), speakers=speakers)
+
+
+_FIRST, _ANNA, _THIRD = Speaker(0), Speaker(1, "Anna"), Speaker(2)
+_TWO = (
+    spoken(_FIRST, segment("今天天气很好，", 0.0, 1.8, characters("今天天气很好，", 0.0, 0.3))),
+    spoken(_ANNA, segment("Hello there!", 1.5, 2.4, (Word("Hello", 1.5, 1.9), Word("there!", 2.0, 2.4)))),
+    spoken(_FIRST, segment("我们去公园。", 2.2, 3.7, characters("我们去公园。", 2.2, 0.3))),
+)
 TRANSCRIPTS = {
+    "two": conversation(*_TWO),
+    "three": conversation(*_TWO, spoken(_THIRD, segment("好啊。", 4.0, 4.6, characters("好啊。", 4.0, 0.3)))),
     "zh": Transcript("今天天气很好，我们去公园。", "zh", 4.25, ABLE.id, _CHINESE, Usage(4.25, 400, 7, 13)),
     "en": Transcript(
         'Hello there, "world". It\'s fine <b> & so on -->', "en", 4.0, ABLE.id, _ENGLISH, Usage(4.0, 10, 0, 9)
@@ -112,6 +144,16 @@ FAILURES: dict[str, Exception] = {
 
 
 @dataclass
+class Reference:
+    """A recording that a voiceprint was asked of."""
+
+    content: bytes
+    mode: int
+    declared: DeclaredSound | None
+    param: str
+
+
+@dataclass
 class Calls:
     """What the service was asked, for tests to look at."""
 
@@ -119,6 +161,7 @@ class Calls:
     models: list[str] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
     modes: list[int] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
     cancelled: int = 0
 
 
@@ -126,7 +169,14 @@ class FakeService(SpeechService):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.calls = Calls()
-        self._admission = Admission(max_requests=256, max_wait=30, timeout=3600)
+        self.voices = VoiceStore(settings.data_dir / "voices.db", max_voices=settings.max_voices)
+        self.has_speakers(settings.speaker_diarization != "off")
+        self._admission = Admission(max_requests=256, max_wait=30, timeout=settings.request_timeout_seconds)
+
+    def has_speakers(self, there: bool) -> None:
+        """Whether what tells speakers apart could be loaded."""
+        self._diarizer = SimpleNamespace(encoder_id=ENCODER) if there else None  # type: ignore[assignment]
+        self.speakers_failure = None if there else errors.DownloadFailed("No mirror has the speaker models.")
 
     def models(self) -> list[ServedModel]:
         return [ABLE, PLAIN]
@@ -156,6 +206,8 @@ class FakeService(SpeechService):
         self.calls.modes.append((await asyncio.to_thread(path.stat)).st_mode & 0o777)
         verb, _, name = content[:64].decode(errors="replace").partition(" ")
         transcript = TRANSCRIPTS.get(verb, TRANSCRIPTS["zh"])
+        if options.speakers is None and not options.split_channels:
+            transcript = nobody(transcript)
         try:
             if verb == "fail" or (verb == "once" and len(self.calls.options) == 1):
                 raise FAILURES[name]
@@ -174,6 +226,43 @@ class FakeService(SpeechService):
             self.calls.cancelled += 1
             raise
 
+    async def voiceprint(
+        self, path: Path, ticket: Ticket, declared: DeclaredSound | None = None, param: str = "file"
+    ) -> Voiceprint:
+        content = await asyncio.to_thread(path.read_bytes)
+        mode = (await asyncio.to_thread(path.stat)).st_mode & 0o777
+        self.calls.references.append(Reference(content, mode, declared, param))
+        verb, _, name = content[:64].decode(errors="replace").partition(" ")
+        if not content:
+            raise errors.EmptyAudio("The audio file is empty.", param=param)
+        if verb == "fail":
+            failure = FAILURES[name]
+            raise type(failure)(failure.message, param=param) if isinstance(failure, errors.BadAudio) else failure
+        if verb == "crowd":
+            raise errors.InvalidParameter("The sample holds more than one voice.", param=param)
+        if verb == "slow":
+            try:
+                await ticket.in_time(asyncio.sleep(30))
+            except asyncio.CancelledError:
+                self.calls.cancelled += 1
+                raise
+        return voiceprint(content[0])
+
+
+def voiceprint(seed: int, encoder: str = ENCODER) -> Voiceprint:
+    """A made-up voice."""
+    embedding = np.random.default_rng(seed).standard_normal(192)
+    return Voiceprint((embedding / np.linalg.norm(embedding)).astype(np.float32), 2.0, encoder)
+
+
+def nobody(transcript: Transcript) -> Transcript:
+    """The transcript where speakers are not told apart."""
+    segments = tuple(
+        replace(segment, speaker=None, words=tuple(replace(word, speaker=None) for word in segment.words))
+        for segment in transcript.segments
+    )
+    return replace(transcript, segments=segments, speakers=())
+
 
 @dataclass
 class Running:
@@ -191,8 +280,9 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
     """The application as main assembles it."""
     app = FastAPI()
     app.state.service = service
-    app.state.keyring = KeyRing([KEY])
+    app.state.keyring = keyring = KeyRing(keys)
     app.include_router(router)
+    app.include_router(voices_router)
     openai_errors.install(app)
 
     @app.get("/health")
@@ -205,7 +295,7 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
 
     app.add_middleware(
         UploadGuard,
-        keyring=KeyRing(keys),
+        keyring=keyring,
         max_bytes=service.settings.max_audio_size,
         idle_seconds=service.settings.upload_idle_seconds,
         refuse=openai_errors.refusal,
@@ -217,7 +307,9 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
 @contextlib.contextmanager
 def serving(temp: Path, *, keys: tuple[str, ...] = (KEY,), **settings: object) -> Iterator[Running]:
     """A server that lives as long as the block."""
-    service = FakeService(Settings(_env_file=None, temp_dir=temp, max_audio_size=f"{MAX_BYTES}B", **settings))
+    data = temp.with_name(f"{temp.name}-data")
+    given = {"temp_dir": temp, "data_dir": data, "max_audio_size": f"{MAX_BYTES}B", **settings}
+    service = FakeService(Settings(_env_file=None, **given))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(
@@ -235,6 +327,7 @@ def serving(temp: Path, *, keys: tuple[str, ...] = (KEY,), **settings: object) -
         server.should_exit = True
         server.force_exit = True
         thread.join(10)
+        asyncio.run(service.voices.close())
 
 
 def wait_until(condition: object, seconds: float = 5.0) -> bool:

@@ -94,6 +94,7 @@ FIELD = st.one_of(st.sampled_from(sorted(KNOWN_FIELDS)), st.sampled_from(["file"
 TEXT = st.one_of(
     st.text(max_size=80),
     st.sampled_from(["NaN", "inf", "-1", "1e999", "true", "null", "[]", "{}", '["a"]', "[" * 2000, "whisper-1", "zh"]),
+    st.sampled_from(["diarized_json", "verbose_json", "all", "2", "data:audio/wav;base64,emg=", "data:,x"]),
 )
 
 

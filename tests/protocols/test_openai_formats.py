@@ -9,11 +9,20 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types import Model
-from openai.types.audio import Transcription, TranscriptionVerbose, Translation
+from openai.types.audio import (
+    Transcription,
+    TranscriptionDiarized,
+    TranscriptionStreamEvent,
+    TranscriptionVerbose,
+    Translation,
+)
 from openai.types.audio.transcription_text_delta_event import TranscriptionTextDeltaEvent
 from openai.types.audio.transcription_text_done_event import TranscriptionTextDoneEvent
 from openai_server import KEY, TRANSCRIPTS, Running
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+
+from app.protocols.openai.schema import recognition_responses
+from app.protocols.openai.wire import DiarizedBody, TranscriptionBody, VerboseBody
 
 ZH = TRANSCRIPTS["zh"].text
 EN = TRANSCRIPTS["en"].text
@@ -231,3 +240,22 @@ def test_documentation_knows_every_field(raw: httpx.Client) -> None:
         assert all("description" in field for field in form["properties"].values())
         assert {"application/json", "text/plain", "text/vtt"} <= operation["responses"]["200"]["content"].keys()
         assert operation["security"]
+
+
+def test_documented_examples_are_answers() -> None:
+    content = recognition_responses(stream=True)[200]["content"]
+    examples = content["application/json"]["examples"]
+    shapes = {"json": TranscriptionBody, "verbose_json": VerboseBody, "diarized_json": DiarizedBody}
+    assert examples.keys() == shapes.keys()
+    for name, shape in shapes.items():
+        value = examples[name]["value"]
+        assert strict(shape, value).model_dump(exclude_none=True) == value
+    strict(TranscriptionVerbose, examples["verbose_json"]["value"])
+    strict(TranscriptionDiarized, examples["diarized_json"]["value"])
+    streams = content["text/event-stream"]["examples"]
+    assert streams.keys() == {"json", "diarized_json"}
+    for stream in streams.values():
+        *events, done = stream["value"].strip().split("\n\n")
+        assert done == "data: [DONE]"
+        for event in events:
+            TypeAdapter(TranscriptionStreamEvent).validate_json(event.removeprefix("data: "), strict=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 
+from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, Transcript, Word
+from app.protocols.labels import numbered
 from app.protocols.rendering import MAX_CUE_SECONDS, Cue, cues, plain_text, srt, vtt
 
 PROSE = (
@@ -94,10 +97,72 @@ def test_an_unbroken_word_stays_whole() -> None:
 
 def test_speakers_are_named_in_every_cue() -> None:
     segment = spoken(PROSE)
-    drawn = cues([Segment(segment.start, segment.end, segment.text, segment.words, "Speaker1")])
+    drawn = cues([replace(segment, speaker=Speaker(0))])
     assert len(drawn) > 2
     assert all(cue.lines[0].startswith("[Speaker1] ") for cue in drawn)
     assert all(len(line) <= 42 for cue in drawn for line in cue.lines)
+    assert said(drawn, " ").replace("[Speaker1] ", "") == PROSE
+
+
+def test_speakers_are_named_in_chinese() -> None:
+    drawn = cues([replace(spoken_chinese(CHINESE), speaker=Speaker(1))], numbered("zh"))
+    assert all(cue.lines[0].startswith("[说话人2] ") for cue in drawn)
+    assert said(drawn, "").replace("[说话人2] ", "") == CHINESE
+    assert all(len(cue.lines) <= 2 for cue in drawn)
+
+
+def test_the_text_of_a_transcript_names_nobody() -> None:
+    assert plain_text(transcript(Segment(0.0, 1.0, "a", speaker=Speaker(0, "Anna")))) == "a\n"
+
+
+def test_cues_of_people_who_speak_at_once_are_in_order_and_never_mixed() -> None:
+    ship, town = (spoken(PROSE, 0.5), Speaker(0)), (spoken(PROSE.upper(), 0.4, start=0.2), Speaker(1, "Anna"))
+    drawn = cues([replace(segment, speaker=speaker) for segment, speaker in (ship, town)])
+    assert [cue.start for cue in drawn] == sorted(cue.start for cue in drawn)
+    assert any(one.end > next_one.start for one, next_one in itertools.pairwise(drawn))
+    texts = [" ".join(cue.lines) for cue in drawn]
+    for label, prose in (("[Speaker1] ", PROSE), ("[Anna] ", PROSE.upper())):
+        assert " ".join(text.removeprefix(label) for text in texts if text.startswith(label)) == prose
+    numbers = re.findall(r"^\d+$", srt(transcript(replace(ship[0], speaker=ship[1]))), re.MULTILINE)
+    assert numbers == [str(number + 1) for number in range(len(numbers))]
+
+
+def test_a_speaker_does_not_shorten_the_cue_of_another() -> None:
+    first = Segment(0.0, 3.0, "one two", (Word("one", 0.0, 1.0), Word("two", 1.1, 3.0)), Speaker(0))
+    second = Segment(1.0, 2.0, "yes", (Word("yes", 1.0, 2.0),), Speaker(1))
+    assert cues([first, second]) == [Cue(0, 3000, ("[Speaker1] one two",)), Cue(1000, 2000, ("[Speaker2] yes",))]
+
+
+@pytest.mark.parametrize(
+    ("name", "in_srt", "in_vtt"),
+    [
+        ("Ann\r\n\r\n2\n00:00 --> 00:09\nSmith", "Ann 2 00:00 -> 00:09 Smith", "Ann 2 00:00 --&gt; 00:09 Smith"),
+        ("----->", "->", "-----&gt;"),
+        ("<b>Ann</b> & Bob", "<b>Ann</b> & Bob", "&lt;b&gt;Ann&lt;/b&gt; &amp; Bob"),
+        ("a\u2028b\x85c\x00d", "a b c d", "a b c d"),
+        ("[x] ", "[x]", "[x]"),
+        ("李" * 64, "李" * 64, "李" * 64),
+        ("W" * 64, "W" * 64, "W" * 64),
+    ],
+)
+def test_odd_names_cannot_break_the_format(name: str, in_srt: str, in_vtt: str) -> None:
+    whole = transcript(replace(spoken(PROSE), speaker=Speaker(0, name)))
+    for drawn, shown in ((srt(whole), in_srt), (vtt(whole).removeprefix("WEBVTT\n\n"), in_vtt)):
+        blocks = drawn.removesuffix("\n\n").split("\n\n")
+        assert drawn.count("-->") == len(blocks)
+        for block in blocks:
+            lines = [line for line in block.split("\n") if "-->" not in line and not line.isdigit()]
+            assert 1 <= len(lines) <= 2
+            assert lines[0].startswith(f"[{shown}] ")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", drawn)
+
+
+@pytest.mark.parametrize("name", ["W" * 64, "李" * 64])
+def test_a_name_longer_than_a_line_loses_no_words(name: str) -> None:
+    for segment, joint in ((spoken(PROSE), " "), (spoken_chinese(CHINESE), ""), (Segment(0.0, 5.0, PROSE), " ")):
+        drawn = cues([replace(segment, speaker=Speaker(0, name))])
+        assert said(drawn, joint).replace(f"[{name}] ", "") == segment.text
+        assert all(cue.lines[0].startswith(f"[{name}] ") for cue in drawn)
 
 
 @pytest.mark.parametrize(

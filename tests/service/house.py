@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import cast
 
 import httpx
-from pipeline.stubs import StubDetector, StubRecognizer
+import pytest
+from pipeline.stubs import StubDetector, StubRecognizer, StubSpeakers, clock_pcm
+from real.scoring import wav_bytes
 
-from app.domain.engines import SpeechSpan
+from app.domain.engines import SpeakerModels, SpeechSpan
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, Transcript
 from app.main import create_app
+from app.service import service as service_module
 from app.service.admission import Caller
 from app.service.service import SpeechService
 from app.settings import Settings
 
 SPANS = tuple(SpeechSpan(start, start + 2.0) for start in (1.0, 7.0, 13.0))
 """Speech with long silences between: three pieces."""
+SCHEDULE = ((1.0, 3.0, 0), (7.0, 9.0, 1), (13.0, 15.0, 0))
+"""Two people: one speaks first and last, the other between."""
 ENGLISH = RecognitionOptions(language="en")
 
 
@@ -31,12 +36,19 @@ class House:
 
     temp: Path
     sound: Path
-    recognizer: StubRecognizer = field(default_factory=StubRecognizer)
+    recognizer: StubRecognizer = field(default_factory=lambda: StubRecognizer(id="whisper-base"))
     detector: StubDetector = field(default_factory=lambda: StubDetector(SPANS))
+    speakers: StubSpeakers = field(default_factory=lambda: StubSpeakers(SCHEDULE))
     loading: Callable[[], None] = lambda: None
+    loading_speakers: Callable[[], None] = lambda: None
 
     def settings(self, **changes: object) -> Settings:
-        values: dict[str, object] = {"asr_model": "whisper-base", "asr_threads": 1, "temp_dir": self.temp}
+        values: dict[str, object] = {
+            "asr_model": "whisper-base",
+            "asr_threads": 1,
+            "temp_dir": self.temp,
+            "data_dir": self.temp.parent / "data",
+        }
         return Settings(_env_file=None, **values | changes)
 
     def run(self, scenario: Callable[[SpeechService], Awaitable[None]], **settings: object) -> None:
@@ -51,6 +63,7 @@ class House:
                     await scenario(service)
                     assert service.active == 0
                     assert service.waiting_pieces == 0
+                    assert work_left() == []
             finally:
                 await service.close()
 
@@ -79,21 +92,52 @@ class House:
         return await client.post("/v1/audio/transcriptions", files=files, data={"language": "en", **data})
 
 
+def furnished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house whose engines are loaded by every service from here on; its sound is 16 s that tell their own time."""
+    temp, sound = tmp_path / "temp", tmp_path / "sound.wav"
+    temp.mkdir()
+    sound.write_bytes(wav_bytes(clock_pcm(16.0)))
+    made = House(temp, sound)
+
+    def load_recognizer(*_: object) -> StubRecognizer:
+        made.loading()
+        return made.recognizer
+
+    def load_speakers(*_: object) -> SpeakerModels:
+        made.loading_speakers()
+        return made.speakers.models()
+
+    for model in ("WHISPER_BASE", "FSMN_VAD", "SPEAKERS"):
+        monkeypatch.setenv(f"ASR_MODEL_DIR_{model}", str(tmp_path))
+    monkeypatch.setattr(service_module, "load_recognizer", load_recognizer)
+    monkeypatch.setattr(service_module, "load_detector", lambda *_: made.detector)
+    monkeypatch.setattr(service_module, "load_speakers", load_speakers)
+    return made
+
+
 async def transcribed(service: SpeechService, sound: Path, options: RecognitionOptions = ENGLISH) -> Transcript:
     """A transcript, as a protocol asks for it."""
     with service.admit(Caller()) as ticket:
         return await service.transcribe(sound, "whisper-base", options, ticket)
 
 
-async def listen(service: SpeechService, sound: Path) -> AsyncGenerator[Segment | Transcript, None]:
+async def listen(
+    service: SpeechService, sound: Path, options: RecognitionOptions = ENGLISH
+) -> AsyncGenerator[Segment | Transcript, None]:
     """A stream, as a protocol asks for it."""
     with service.admit(Caller()) as ticket:
         items = cast(
-            "AsyncGenerator[Segment | Transcript, None]", service.stream(sound, "whisper-base", ENGLISH, ticket)
+            "AsyncGenerator[Segment | Transcript, None]", service.stream(sound, "whisper-base", options, ticket)
         )
         async with aclosing(items):
             async for item in items:
                 yield item
+
+
+def work_left() -> list[str]:
+    """Tasks of requests that have not ended."""
+    places = ("/transcription.py", "/diarization/", "/merging.py", "_wrap_awaitable")
+    return [repr(task) for task in asyncio.all_tasks() if any(place in repr(task) for place in places)]
 
 
 def children() -> set[str]:

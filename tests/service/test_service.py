@@ -9,37 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from house import ENGLISH, SPANS, House, listen, transcribed
-from pipeline.stubs import StubRecognizer, failing_on, named
+from house import ENGLISH, SPANS, House, furnished, listen, transcribed
+from pipeline.stubs import failing_on, named
 from pipeline.test_batching import until
-from real.scoring import wav_bytes
 
 from app.domain.engines import Hypothesis, PieceRequest
 from app.domain.errors import EngineFailure, ModelUnavailable, Overloaded, SpeechError, UnknownModel
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, Transcript, Word
-from app.service import service as service_module
 from app.service.service import SpeechService
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    temp, sound = tmp_path / "temp", tmp_path / "sound.wav"
-    temp.mkdir()
-    sound.write_bytes(wav_bytes(np.zeros(16 * 16_000)))
-    made = House(temp, sound)
-
-    def load_recognizer(*_: object) -> StubRecognizer:
-        made.loading()
-        return made.recognizer
-
-    for model in ("WHISPER_BASE", "FSMN_VAD"):
-        monkeypatch.setenv(f"ASR_MODEL_DIR_{model}", str(tmp_path))
-    monkeypatch.setattr(service_module, "load_recognizer", load_recognizer)
-    monkeypatch.setattr(service_module, "load_detector", lambda *_: made.detector)
-    return made
+    return furnished(tmp_path, monkeypatch)
 
 
 async def until_status(client: httpx.AsyncClient, status: str) -> dict[str, object]:

@@ -23,8 +23,11 @@ from app.domain.errors import (
     RequestError,
     SpeechError,
     UnknownModel,
+    UnknownVoice,
     UploadTooLarge,
     UploadTooSlow,
+    VoiceExists,
+    VoicesUnavailable,
 )
 from app.protocols.openai.wire import ErrorBody, ErrorDetail
 
@@ -32,7 +35,9 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
     {
         AuthenticationFailed: 401,
         UnknownModel: 404,
+        UnknownVoice: 404,
         UploadTooSlow: 408,
+        VoiceExists: 409,
         UploadTooLarge: 413,
         AudioTooLong: 413,
         RequestError: 400,
@@ -40,6 +45,7 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
         DeadlineExceeded: 504,
         ModelUnavailable: 503,
         ModelStoreError: 503,
+        VoicesUnavailable: 503,
         EngineFailure: 500,
         SpeechError: 500,
     }
@@ -99,7 +105,8 @@ def request_id(request: Request) -> str:
 async def _on_speech_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SpeechError)  # noqa: S101  (registered for this class only)
     level = logging.WARNING if status_of(error) >= 500 else logging.INFO
-    _logger.log(level, "request %s: %s: %s", request_id(request), error.code, error.message, exc_info=error.__cause__)
+    said = "(what was said carries a name)" if error.private else error.message
+    _logger.log(level, "request %s: %s: %s", request_id(request), error.code, said, exc_info=error.__cause__)
     return error_response(error)
 
 

@@ -67,12 +67,28 @@ class Form:
             sent_as_text = any(field == name for field, _ in self._texts)
             why = "must be a file part (with a filename), not text" if sent_as_text else "is required: it is the audio"
             raise InvalidParameter(f"{name} {why}.", param=name)
-        size = uploads[0].size or 0
-        if size == 0:
-            raise EmptyAudio("The uploaded file is empty.", param=name)
-        if size > max_bytes:
-            raise UploadTooLarge(too_large(max_bytes), param=name)
+        _check_size(uploads[0], name, max_bytes)
         return Path(uploads[0].file.name)
+
+    def files(self, *names: str, max_bytes: int) -> list[tuple[Path, str | None]]:
+        """Where the files of all parts called `names` or names[] lie, with their Content-Types, in the order sent.
+
+        Errors name a file by the first of `names` and its place: files[1].
+
+        Raises:
+            InvalidParameter: there is none, or one was sent as text.
+            EmptyAudio: one has no bytes.
+            UploadTooLarge: one has more than `max_bytes`.
+        """
+        pattern = re.compile(f"({'|'.join(map(re.escape, names))})" + r"(\[\d*\])?")
+        if any(pattern.fullmatch(field) for field, _ in self._texts):
+            raise InvalidParameter(f"{names[0]} must be file parts (with a filename), not text.", param=names[0])
+        uploads = [upload for field, upload in self._files if pattern.fullmatch(field)]
+        if not uploads:
+            raise InvalidParameter(f"{names[0]} is required: recordings, each in a part of its own.", param=names[0])
+        for place, upload in enumerate(uploads):
+            _check_size(upload, f"{names[0]}[{place}]", max_bytes)
+        return [(Path(upload.file.name), upload.content_type) for upload in uploads]
 
     def media_type(self, name: str) -> str | None:
         """The Content-Type that the uploaded file's part has."""
@@ -116,6 +132,14 @@ class Form:
         values = [value for field, value in self._texts if pattern.fullmatch(field)]
         return [item for value in values for item in _split(value, name)]
 
+    def repeated(self, name: str) -> list[str]:
+        """A list whose values may have commas: name[] or name repeated, or a JSON array, in the order sent."""
+        pattern = re.compile(re.escape(name) + r"(\[\d*\])?")
+        values = [value for field, value in self._texts if pattern.fullmatch(field)]
+        return [
+            item for value in values for item in (_split(value, name) if value.lstrip().startswith("[") else [value])
+        ]
+
     def has(self, name: str) -> bool:
         """Whether the field is there in any form, even as a file."""
         return any(field == name or field.startswith(f"{name}[") for field, _ in (*self._texts, *self._files))
@@ -135,7 +159,7 @@ class Form:
             _logger.debug("request %s: fields nobody reads: %r", request_id, sorted(name[:40] for name in names)[:20])
 
 
-async def receive_form(request: Request, folder: Path | None) -> Form:
+async def receive_form(request: Request, folder: Path | None, max_files: int = MAX_FILES) -> Form:
     """The request's multipart body, its files stored in `folder` (the system's temporary folder when None).
 
     Raises:
@@ -148,7 +172,7 @@ async def receive_form(request: Request, folder: Path | None) -> Form:
         raise InvalidParameter("Send the audio as multipart/form-data, in a part named file.")
     try:
         async with aclosing(request.stream()) as stream:
-            return Form(await _Parser(request, stream, folder).parse())
+            return Form(await _Parser(request, stream, folder, max_files).parse())
     except MultiPartException as error:
         raise InvalidParameter(f"The form cannot be read: {error.message}") from error
     except OSError as error:
@@ -158,11 +182,13 @@ async def receive_form(request: Request, folder: Path | None) -> Form:
 class _Parser(MultiPartParser):
     """Starlette's parser, with files that have a name on disk and a bound on all text together."""
 
-    def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], folder: Path | None) -> None:
+    def __init__(
+        self, request: Request, stream: AsyncGenerator[bytes, None], folder: Path | None, max_files: int
+    ) -> None:
         super().__init__(
             request.headers,
             stream,
-            max_files=MAX_FILES,
+            max_files=max_files,
             max_fields=MAX_FIELDS,
             max_part_size=MAX_PART_BYTES,
         )
@@ -218,6 +244,14 @@ def chosen(value: str, name: str, choices: Collection[str]) -> str:
     if value not in choices:
         raise InvalidParameter(f"{name} must be one of: {', '.join(choices)}.", param=name)
     return value
+
+
+def _check_size(upload: UploadFile, name: str, max_bytes: int) -> None:
+    size = upload.size or 0
+    if size == 0:
+        raise EmptyAudio("The uploaded file is empty.", param=name)
+    if size > max_bytes:
+        raise UploadTooLarge(too_large(max_bytes), param=name)
 
 
 def _split(value: str, name: str) -> list[str]:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from contextlib import AsyncExitStack
-from typing import Annotated
+from dataclasses import replace
 
-from fastapi import APIRouter, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.audio.declared import declared_sound
-from app.domain.options import Task
+from app.domain.options import RecognitionOptions, Task
 from app.domain.transcript import Transcript
 from app.protocols import rendering
+from app.protocols.callers import Key, caller
+from app.protocols.labels import Label, lettered, numbered
 from app.protocols.openai import schema, streaming
 from app.protocols.openai.errors import request_id
 from app.protocols.openai.forms import receive_form
-from app.protocols.openai.wire import ModelBody, ModelList, transcription_body, verbose_body
+from app.protocols.openai.speakers import DIARIZED, known_voices
+from app.protocols.openai.wire import ModelBody, ModelList, diarized_body, transcription_body, verbose_body
 from app.protocols.openai.wishes import KNOWN_FIELDS, Wishes, read_wishes
-from app.service.admission import Caller
-from app.service.auth import KeyRing
+from app.service.admission import Ticket
 from app.service.service import ServedModel, SpeechService
-
-# Shows the key field in the documentation and checks nothing: keys are checked before a body is read.
-_documented_key = HTTPBearer(auto_error=False, description="One of API_KEYS; anything when none is set.")
-Key = Annotated[HTTPAuthorizationCredentials | None, Security(_documented_key)]
+from app.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
+SPEAKERS_UNAVAILABLE = "speakers_unavailable"
+"""Warning: speakers are told apart by default, but the models for it are not there."""
 
 
 @router.post(
@@ -77,7 +76,7 @@ async def _recognize(request: Request, task: Task) -> Response:
     settings = service.settings
     async with AsyncExitStack() as stack:
         # Before the body is read: who cannot be served in time shall know at once.
-        ticket = stack.enter_context(service.admit(_caller(request)))
+        ticket = stack.enter_context(service.admit(caller(request)))
         form = stack.enter_context(await receive_form(request, settings.temp_dir))
         form.log_unknown(KNOWN_FIELDS, request_id(request))
         path = form.file("file", settings.max_audio_size)
@@ -85,16 +84,46 @@ async def _recognize(request: Request, task: Task) -> Response:
         model = service.resolve(form.text("model"))
         wishes = read_wishes(form, task, model, settings)
         headers = {"x-asr-model": model.id}
+        drawing = _drawing(wishes, settings)
+        naming = _options(service, wishes, ticket)
+        options = await streaming.while_connected(request.receive, naming)
         if wishes.stream:
-            feed = streaming.Feed(service.stream(path, model.id, wishes.options, ticket, declared), stack.pop_all())
-            return await _streamed(request, feed, wishes, headers)
-        work = service.transcribe(path, model.id, wishes.options, ticket, declared)
+            feed = streaming.Feed(service.stream(path, model.id, options, ticket, declared), stack.pop_all())
+            return await _streamed(request, feed, drawing, headers)
+        work = service.transcribe(path, model.id, options, ticket, declared)
         transcript = await streaming.while_connected(request.receive, work)
+        if wishes.options.speakers is not None and options.speakers is None:
+            transcript = replace(transcript, warnings=(*transcript.warnings, SPEAKERS_UNAVAILABLE))
         # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
-        return await asyncio.to_thread(_rendered, transcript, wishes, headers)
+        return await asyncio.to_thread(_rendered, transcript, wishes, drawing.label, headers)
 
 
-async def _streamed(request: Request, feed: streaming.Feed, wishes: Wishes, headers: dict[str, str]) -> Response:
+async def _options(service: SpeechService, wishes: Wishes, ticket: Ticket) -> RecognitionOptions:
+    """What is asked of the recogniser, with the voices it may name; without speakers, where nobody asked for them in
+    so many words and they cannot be told apart.
+
+    Raises:
+        SpeechError: they are asked for and cannot be told apart, or a voice to name cannot be had.
+    """
+    speakers = wishes.speakers
+    if speakers.options is None:
+        return wishes.options
+    if not service.tells_speakers and not speakers.asked:
+        return replace(wishes.options, speakers=None)
+    _ = service.encoder_id
+    voices = await known_voices(speakers, service, ticket.key, ticket)
+    return replace(wishes.options, speakers=replace(speakers.options, voices=voices))
+
+
+def _drawing(wishes: Wishes, settings: Settings) -> streaming.Drawing:
+    diarized = wishes.format == DIARIZED
+    label = lettered if diarized else numbered(settings.speaker_labels or "en")
+    return streaming.Drawing(label, logprobs=wishes.options.logprobs, diarized=diarized)
+
+
+async def _streamed(
+    request: Request, feed: streaming.Feed, drawing: streaming.Drawing, headers: dict[str, str]
+) -> Response:
     """The stream, once its first item is there: what fails before that still gets a status of its own."""
     try:
         patience = streaming.KEEP_ALIVE_SECONDS
@@ -102,22 +131,23 @@ async def _streamed(request: Request, feed: streaming.Feed, wishes: Wishes, head
     except BaseException:
         await feed.aclose()
         raise
-    source = streaming.events(feed, first, logprobs=wishes.options.logprobs, request_id=request_id(request))
+    source = streaming.events(feed, first, drawing, request_id=request_id(request))
     return streaming.EventStream(source, feed, headers)
 
 
-def _rendered(transcript: Transcript, wishes: Wishes, headers: dict[str, str]) -> Response:
-    logprobs = wishes.options.logprobs
+def _rendered(transcript: Transcript, wishes: Wishes, label: Label, headers: dict[str, str]) -> Response:
+    logprobs, task = wishes.options.logprobs, wishes.options.task
     match wishes.format:
         case "text":
             return Response(rendering.plain_text(transcript), media_type="text/plain", headers=headers)
         case "srt":
-            return Response(rendering.srt(transcript), media_type="text/plain", headers=headers)
+            return Response(rendering.srt(transcript, label), media_type="text/plain", headers=headers)
         case "vtt":
-            return Response(rendering.vtt(transcript), media_type="text/vtt", headers=headers)
+            return Response(rendering.vtt(transcript, label), media_type="text/vtt", headers=headers)
         case "verbose_json":
-            verbose = verbose_body(transcript, task=wishes.options.task, words=wishes.words, logprobs=logprobs)
-            return _json(verbose, headers)
+            return _json(verbose_body(transcript, label, task=task, words=wishes.words, logprobs=logprobs), headers)
+        case "diarized_json":
+            return _json(diarized_body(transcript, label, task=task), headers)
         case _:
             return _json(transcription_body(transcript, logprobs=logprobs), headers)
 
@@ -128,16 +158,6 @@ def _json(body: BaseModel, headers: dict[str, str]) -> Response:
 
 def _service(request: Request) -> SpeechService:
     return request.app.state.service
-
-
-def _caller(request: Request) -> Caller:
-    """Who asks; OpenAI's SDKs say how long they wait for an answer (a stream answers long before its end)."""
-    keyring: KeyRing = request.app.state.keyring
-    try:
-        patience = float(request.headers.get("x-stainless-read-timeout", ""))
-    except ValueError:
-        patience = math.nan
-    return Caller(keyring.owner(request.headers.raw), patience if 0 < patience < math.inf else None)
 
 
 def _model_body(model: ServedModel) -> ModelBody:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.protocols.openai.wire import ErrorBody, ModelBody, ModelList, TranscriptionBody, VerboseBody
+from app.protocols.openai.speakers import ALL_VOICES, DIARIZED, MAX_KNOWN, MAX_ROLES, MAX_SPEAKERS
+from app.protocols.openai.wire import DiarizedBody, ErrorBody, ModelBody, ModelList, TranscriptionBody, VerboseBody
 from app.protocols.openai.wishes import FORMATS, GRANULARITIES, INCLUDES, MAX_HOTWORDS, MAX_PROMPT_CHARACTERS
 
 Schema = dict[str, Any]
@@ -31,30 +32,69 @@ _VERBOSE_EXAMPLE: Schema = {
             "avg_logprob": -0.18,
             "compression_ratio": 0.72,
             "no_speech_prob": 0.01,
+            "speaker": "Speaker1",
         }
     ],
-    "words": [{"word": "今", "start": 0.0, "end": 0.22}],
+    "words": [{"word": "今", "start": 0.0, "end": 0.22, "speaker": "Speaker1"}],
     "languages": [{"code": "zh"}],
     "usage": _USAGE,
     "model": "whisper-base",
 }
-_SSE_EXAMPLE = (
-    'data: {"type":"transcript.text.delta","delta":"今天天气很好。"}\n\n'
+_DIARIZED_EXAMPLE: Schema = {
+    "task": "transcribe",
+    "duration": 3.4,
+    "text": "今天天气很好。是啊。",
+    "segments": [
+        {
+            "type": "transcript.text.segment",
+            "id": "seg_001",
+            "start": 0.0,
+            "end": 1.5,
+            "text": "今天天气很好。",
+            "speaker": "A",
+        },
+        {
+            "type": "transcript.text.segment",
+            "id": "seg_002",
+            "start": 1.9,
+            "end": 2.6,
+            "text": "是啊。",
+            "speaker": "王小明",
+        },
+    ],
+    "languages": [{"code": "zh"}],
+    "usage": {
+        "type": "tokens",
+        "input_tokens": 1500,
+        "output_tokens": 12,
+        "total_tokens": 1512,
+        "input_token_details": {"audio_tokens": 1500, "text_tokens": 0},
+    },
+    "model": "whisper-base",
+}
+_SSE_DONE = (
     'data: {"type":"transcript.text.done","text":"今天天气很好。","languages":[{"code":"zh"}],'
     '"usage":{"type":"tokens","input_tokens":1500,"output_tokens":9,"total_tokens":1509,'
     '"input_token_details":{"audio_tokens":1500,"text_tokens":0}}}\n\n'
     "data: [DONE]\n\n"
 )
+_SSE_EXAMPLE = 'data: {"type":"transcript.text.delta","delta":"今天天气很好。"}\n\n' + _SSE_DONE
+_SSE_DIARIZED_EXAMPLE = (
+    'data: {"type":"transcript.text.delta","delta":"今天天气很好。","segment_id":"seg_001"}\n\n'
+    'data: {"type":"transcript.text.segment","id":"seg_001","start":0.0,"end":1.5,"text":"今天天气很好。",'
+    '"speaker":"A"}\n\n' + _SSE_DONE
+)
 
 
 def transcription_request(default_format: str = "verbose_json") -> Schema:
     """OpenAPI's description of the transcription form."""
-    return _request(_shared(default_format) | _transcription_only())
+    said = "as setting SPEAKER_DIARIZATION says (default: yes; asked, off: no)"
+    return _request(_shared(default_format) | _streaming() | _speakers(said))
 
 
 def translation_request(default_format: str = "verbose_json") -> Schema:
     """OpenAPI's description of the translation form."""
-    return _request(_shared(default_format))
+    return _request(_shared(default_format) | _speakers("no"))
 
 
 def recognition_responses(*, stream: bool) -> dict[int | str, Schema]:
@@ -64,8 +104,9 @@ def recognition_responses(*, stream: bool) -> dict[int | str, Schema]:
             "examples": {
                 "json": {"summary": "response_format=json", "value": _JSON_EXAMPLE},
                 "verbose_json": {"summary": "response_format=verbose_json", "value": _VERBOSE_EXAMPLE},
+                DIARIZED: {"summary": f"response_format={DIARIZED}", "value": _DIARIZED_EXAMPLE},
             },
-            "schema": {"anyOf": [_inline(TranscriptionBody), _inline(VerboseBody)]},
+            "schema": {"anyOf": [_inline(TranscriptionBody), _inline(VerboseBody), _inline(DiarizedBody)]},
         },
         "text/plain": {
             "schema": {"type": "string"},
@@ -73,19 +114,27 @@ def recognition_responses(*, stream: bool) -> dict[int | str, Schema]:
                 "text": {"summary": "response_format=text", "value": "今天天气很好。\n"},
                 "srt": {
                     "summary": "response_format=srt",
-                    "value": "1\n00:00:00,000 --> 00:00:01,500\n今天天气很好。\n\n",
+                    "value": "1\n00:00:00,000 --> 00:00:01,500\n[Speaker1] 今天天气很好。\n\n",
                 },
             },
         },
         "text/vtt": {
             "schema": {"type": "string"},
-            "example": "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n今天天气很好。\n\n",
+            "example": "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n[Speaker1] 今天天气很好。\n\n",
         },
     }
     if stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}
+        content["text/event-stream"] = {
+            "schema": {"type": "string"},
+            "examples": {
+                "json": {"summary": "response_format=json or text", "value": _SSE_EXAMPLE},
+                DIARIZED: {"summary": f"response_format={DIARIZED}", "value": _SSE_DIARIZED_EXAMPLE},
+            },
+        }
     ok: Schema = {"description": "What was said, in the format asked for.", "content": content}
-    return {200: ok} | error_responses(400, 401, 404, 413, 429, 500, 503)
+    errors = error_responses(400, 401, 404, 413, 429, 500, 503)
+    errors[404]["description"] = "No such model, or you have no such voice."
+    return {200: ok} | errors
 
 
 def model_responses(*, many: bool) -> dict[int | str, Schema]:
@@ -103,7 +152,7 @@ def error_responses(*statuses: int) -> dict[int | str, Schema]:
         413: "The upload has more bytes, or the recording more seconds, than the server takes.",
         429: "The server is full; try again after Retry-After seconds.",
         500: "The server failed.",
-        503: "The model is still loading; try again after Retry-After seconds.",
+        503: "The model is still loading, or not there; try again after Retry-After seconds.",
     }
     return {status: {"description": meanings[status], "model": ErrorBody} for status in statuses}
 
@@ -115,7 +164,7 @@ def _request(properties: Schema) -> Schema:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": lists}}}}
 
 
-def _inline(shape: type[TranscriptionBody | VerboseBody]) -> Schema:
+def _inline(shape: type[TranscriptionBody | VerboseBody | DiarizedBody]) -> Schema:
     """A shape's schema without references: it stands in the middle of the document."""
     schema = shape.model_json_schema()
     return _resolved(schema, schema.pop("$defs", {}))
@@ -183,15 +232,54 @@ def _shared(default_format: str) -> Schema:
     }
 
 
-def _transcription_only() -> Schema:
-    later = "Speakers are not told apart in this version: anything but {} is refused."
+def _streaming() -> Schema:
     return {
         "stream": {
             "type": "boolean",
             "default": False,
-            "description": "Send text as it becomes final, as server-sent events. With json or text only.",
+            "description": (
+                f"Send text as it becomes final, as server-sent events. With json, text or {DIARIZED} only; the last "
+                "adds a transcript.text.segment event, with its speaker, for every segment."
+            ),
+        }
+    }
+
+
+def _speakers(unsaid: str) -> Schema:
+    """Fields about speakers; `unsaid`: whether they are told apart where a request does not say."""
+    # Numbers and the switch have no default: the documentation's form would send it.
+    count: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_SPEAKERS}
+    return {
+        "enable_speaker_diarization": {
+            "type": "boolean",
+            "description": (
+                f"Tell speakers apart, in verbose_json, srt, vtt and {DIARIZED} (other formats do not show them). "
+                f"When left out: {unsaid}; {DIARIZED} and the fields about speakers below always mean yes."
+            ),
         },
-        "enable_speaker_diarization": {"type": "boolean", "default": False, "description": later.format("false")},
+        "num_speakers": count | {"description": "How many people speak, if it is known."},
+        "min_speakers": count | {"description": "How many people speak at least. Not with num_speakers."},
+        "max_speakers": count | {"description": "How many people speak at most. Not with num_speakers."},
+        "known_speaker_names[]": _list(
+            (), f"What people are called whose voices come in known_speaker_references[], {MAX_KNOWN} at most."
+        ),
+        "known_speaker_references[]": _list(
+            (), "For each name, speech of this person alone, 2 to 10 s, as a data URL: data:audio/wav;base64,..."
+        ),
+        "voices[]": _list(
+            (), f"Names or ids of enrolled voices (/v1/voices) that may be recognised, or {ALL_VOICES}: all of yours."
+        ),
+        "channel_split": {
+            "type": "boolean",
+            "default": False,
+            "description": (
+                "Recognise each channel by itself; each is one speaker. "
+                "Not with num_speakers, min_speakers, max_speakers, known speakers or voices."
+            ),
+        },
+        "channel_roles[]": _list(
+            (), f"With channel_split: what the channels' speakers are called, in order, {MAX_ROLES} at most."
+        ),
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -15,12 +16,15 @@ from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import EngineFailure, SpeechError
 from app.domain.transcript import Segment, Transcript, separator
+from app.protocols.labels import Label
 from app.protocols.openai.errors import envelope, internal_envelope
 from app.protocols.openai.wire import (
     DeltaEvent,
     DoneEvent,
+    diarized_segment,
     languages,
     logprob_bodies,
+    segment_id,
     token_usage,
     transcript_logprobs,
 )
@@ -111,23 +115,36 @@ class Feed:
             await self._resources.aclose()
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a stream looks: what speakers are called, and whether it carries token probabilities and segments."""
+
+    label: Label
+    logprobs: bool = False
+    diarized: bool = False
+
+
 async def events(
-    feed: Feed, first: Segment | Transcript | None, *, logprobs: bool, request_id: str
+    feed: Feed, first: Segment | Transcript | None, drawing: Drawing, *, request_id: str
 ) -> AsyncGenerator[bytes, None]:
     """Server-sent events from `first` (None: not there yet) to the end of `feed`; a failure is the last event."""
     said = _TextSoFar()
     item = first
+    number = 0
     try:
         while not isinstance(item, Transcript):
             if isinstance(item, Segment):
-                yield _delta(said.add(item), item, logprobs=logprobs)
+                yield _delta(said.add(item), item, number, drawing)
+                if drawing.diarized:
+                    yield _event(diarized_segment(number, item, drawing.label))
+                number += 1
             else:
                 yield KEEP_ALIVE
             item = await feed.next(KEEP_ALIVE_SECONDS)
         await feed.finish()  # before the last event: whoever reads it may expect the upload to be gone
         if rest := said.finish(item.text):
             yield _event(DeltaEvent(delta=rest))
-        yield _done(said.text, item, logprobs=logprobs)
+        yield _done(said.text, item, logprobs=drawing.logprobs)
         yield DONE
     except SpeechError as error:
         _logger.warning("request %s: stream ended by %s: %s", request_id, error.code, error.message)
@@ -194,8 +211,11 @@ class _TextSoFar:
         return rest
 
 
-def _delta(text: str, segment: Segment, *, logprobs: bool) -> bytes:
-    return _event(DeltaEvent(delta=text, logprobs=logprob_bodies(segment.logprobs) if logprobs else None))
+def _delta(text: str, segment: Segment, number: int, drawing: Drawing) -> bytes:
+    logprobs = logprob_bodies(segment.logprobs) if drawing.logprobs else None
+    return _event(
+        DeltaEvent(delta=text, logprobs=logprobs, segment_id=segment_id(number) if drawing.diarized else None)
+    )
 
 
 def _done(text: str, transcript: Transcript, *, logprobs: bool) -> bytes:

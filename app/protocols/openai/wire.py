@@ -10,7 +10,9 @@ from typing import Literal
 from pydantic import BaseModel
 
 from app.domain.options import Task
+from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word
+from app.protocols.labels import Label
 from app.protocols.openai.languages import language_name
 
 OWNER = "speech-server"
@@ -90,6 +92,7 @@ class WordBody(BaseModel):
     word: str
     start: float
     end: float
+    speaker: str | None = None
 
 
 class VerboseBody(BaseModel):
@@ -108,12 +111,37 @@ class VerboseBody(BaseModel):
     warnings: list[str] | None = None
 
 
+class DiarizedSegmentBody(BaseModel):
+    """A segment of diarized_json, and (server-sent) one that has become final: who said what, in seconds."""
+
+    type: Literal["transcript.text.segment"] = "transcript.text.segment"
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str
+
+
+class DiarizedBody(BaseModel):
+    """response_format=diarized_json."""
+
+    task: Task
+    duration: float
+    text: str
+    segments: list[DiarizedSegmentBody]
+    languages: list[LanguageBody]
+    usage: TokenUsage
+    model: str
+    warnings: list[str] | None = None
+
+
 class DeltaEvent(BaseModel):
     """Server-sent: text that has become final. All deltas together are the done event's text."""
 
     type: Literal["transcript.text.delta"] = "transcript.text.delta"
     delta: str
     logprobs: list[LogprobBody] | None = None
+    segment_id: str | None = None
 
 
 class DoneEvent(BaseModel):
@@ -170,15 +198,15 @@ def transcription_body(transcript: Transcript, *, logprobs: bool) -> Transcripti
     )
 
 
-def verbose_body(transcript: Transcript, *, task: Task, words: bool, logprobs: bool) -> VerboseBody:
+def verbose_body(transcript: Transcript, label: Label, *, task: Task, words: bool, logprobs: bool) -> VerboseBody:
     """The transcript as response_format=verbose_json. A translation's language is English, whatever was spoken."""
     return VerboseBody(
         task=task,
         language="english" if task == "translate" else language_name(transcript.language),
         duration=_seconds(transcript.duration),
         text=transcript.text,
-        segments=[_segment(number, segment) for number, segment in enumerate(transcript.segments)],
-        words=list(word_bodies(transcript.words)) if words else None,
+        segments=[_segment(number, segment, label) for number, segment in enumerate(transcript.segments)],
+        words=list(word_bodies(transcript.words, label)) if words else None,
         languages=languages(transcript),
         logprobs=transcript_logprobs(transcript) if logprobs else None,
         usage=duration_usage(transcript),
@@ -187,12 +215,44 @@ def verbose_body(transcript: Transcript, *, task: Task, words: bool, logprobs: b
     )
 
 
-def word_bodies(words: Iterable[Word]) -> Iterable[WordBody]:
+def diarized_body(transcript: Transcript, label: Label, *, task: Task) -> DiarizedBody:
+    """The transcript as response_format=diarized_json."""
+    return DiarizedBody(
+        task=task,
+        duration=_seconds(transcript.duration),
+        text=transcript.text,
+        segments=[diarized_segment(number, segment, label) for number, segment in enumerate(transcript.segments)],
+        languages=languages(transcript),
+        usage=token_usage(transcript.usage),
+        model=transcript.model,
+        warnings=list(transcript.warnings) or None,
+    )
+
+
+def diarized_segment(number: int, segment: Segment, label: Label) -> DiarizedSegmentBody:
+    """One segment with its speaker; `number` counts from 0."""
+    return DiarizedSegmentBody(
+        id=segment_id(number),
+        start=_seconds(segment.start),
+        end=_seconds(max(segment.start, segment.end)),
+        text=segment.text,
+        speaker=label(segment.speaker or Speaker(0)),
+    )
+
+
+def segment_id(number: int) -> str:
+    """What a diarized segment is called: seg_001, seg_002, ..."""
+    return f"seg_{number + 1:03d}"
+
+
+def word_bodies(words: Iterable[Word], label: Label) -> Iterable[WordBody]:
     """Words without the punctuation around them; what is punctuation alone is no word."""
     for word in words:
         bare = word.text.strip().lstrip(_OPENING).rstrip(_CLOSING).strip()
         if bare:
-            yield WordBody(word=bare, start=_seconds(word.start), end=_seconds(max(word.start, word.end)))
+            speaker = label(word.speaker) if word.speaker else None
+            end = _seconds(max(word.start, word.end))
+            yield WordBody(word=bare, start=_seconds(word.start), end=end, speaker=speaker)
 
 
 def languages(transcript: Transcript) -> list[LanguageBody]:
@@ -229,7 +289,7 @@ def token_usage(usage: Usage) -> TokenUsage:
     )
 
 
-def _segment(number: int, segment: Segment) -> SegmentBody:
+def _segment(number: int, segment: Segment, label: Label) -> SegmentBody:
     return SegmentBody(
         id=number,
         seek=int(segment.start * 100),
@@ -241,7 +301,7 @@ def _segment(number: int, segment: Segment) -> SegmentBody:
         avg_logprob=_finite(segment.avg_logprob, 0.0),
         compression_ratio=_finite(segment.compression_ratio, _compression_ratio(segment.text)),
         no_speech_prob=_finite(segment.no_speech_prob, 0.0),
-        speaker=segment.speaker,
+        speaker=label(segment.speaker) if segment.speaker else None,
     )
 
 

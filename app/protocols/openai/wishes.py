@@ -10,12 +10,12 @@ from app.domain.errors import InvalidParameter, UnsupportedFeature
 from app.domain.options import RecognitionOptions, SpeechDetection, Task
 from app.protocols.openai.forms import Form, bounded, chosen
 from app.protocols.openai.languages import is_language, language_code
+from app.protocols.openai.speakers import DIARIZED, SPEAKER_FIELDS, SpeakerWishes, read_speaker_wishes
 from app.service.service import ServedModel
 from app.settings import Settings
 
-FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
-STREAMED_FORMATS = ("json", "text")
-DIARIZED = "diarized_json"
+FORMATS = ("json", "text", "srt", "verbose_json", "vtt", DIARIZED)
+STREAMED_FORMATS = ("json", "text", DIARIZED)
 GRANULARITIES = ("word", "segment")
 INCLUDES = ("logprobs",)
 MAX_PROMPT_CHARACTERS = 10_000
@@ -24,7 +24,7 @@ MAX_HOTWORD_CHARACTERS = 200
 MAX_MILLISECONDS = 60_000
 """A minute of silence or padding: beyond it, detection has no meaning left."""
 
-KNOWN_FIELDS = frozenset(
+KNOWN_FIELDS = SPEAKER_FIELDS | frozenset(
     {
         "file",
         "model",
@@ -37,15 +37,11 @@ KNOWN_FIELDS = frozenset(
         "timestamp_granularities",
         "include",
         "chunking_strategy",
-        "known_speaker_names",
-        "known_speaker_references",
         "stream",
-        "enable_speaker_diarization",
         "word_timestamps",
     }
 )
 _DETECTION_KEYS = frozenset({"type", "threshold", "prefix_padding_ms", "silence_duration_ms"})
-_NO_SPEAKERS = "This version of the server does not tell speakers apart; leave {} out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +52,7 @@ class Wishes:
     format: str
     stream: bool
     words: bool
+    speakers: SpeakerWishes
 
 
 def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) -> Wishes:
@@ -68,11 +65,11 @@ def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) 
     able = model.capabilities
     if task not in able.tasks:
         raise UnsupportedFeature(f"{model.id} cannot {task}.", param="model")
-    _refuse_speakers(form)
     stream = _streams(form, task)
     shape = _format(form, stream=stream, default=settings.openai_default_format)
     logprobs = _logprobs(form, model, shape="json" if stream else shape)
     words = _words(form, model, wanted=shape == "verbose_json" and not stream)
+    speakers = read_speaker_wishes(form, task, shape, settings)
     options = RecognitionOptions(
         language=_language(form.text("language"), "language", model),
         languages=_languages(form, model),
@@ -80,22 +77,14 @@ def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) 
         hotwords=_hotwords(form, model),
         temperature=_temperature(form, model),
         task=task,
-        timed=logprobs or (not stream and shape not in STREAMED_FORMATS),
+        timed=logprobs or speakers.split_channels or shape == DIARIZED or shape not in STREAMED_FORMATS,
         logprobs=logprobs,
         detection=_detection(form),
+        speakers=speakers.options,
+        split_channels=speakers.split_channels,
+        channel_roles=speakers.roles,
     )
-    return Wishes(options, shape, stream, words)
-
-
-def _refuse_speakers(form: Form) -> None:
-    if form.text("response_format") == DIARIZED:
-        raise UnsupportedFeature(_NO_SPEAKERS.format(f"response_format={DIARIZED}"), param="response_format")
-    if form.flag("enable_speaker_diarization"):
-        message = _NO_SPEAKERS.format("enable_speaker_diarization")
-        raise UnsupportedFeature(message, param="enable_speaker_diarization")
-    for name in ("known_speaker_names", "known_speaker_references"):
-        if form.has(name):
-            raise UnsupportedFeature(_NO_SPEAKERS.format(name), param=name)
+    return Wishes(options, shape, stream, words, speakers)
 
 
 def _streams(form: Form, task: Task) -> bool:

@@ -1,0 +1,186 @@
+"""Who speaks when in one recording: its chunks heard on the engine threads, its voices told apart, known ones named.
+
+Between requests nothing is shared but the models and a measure of their speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.domain.engines import Sound, SpeakerEncoder, SpeakerSegmenter, SpeechSpan
+from app.domain.errors import AudioTooShort, EngineFailure, InvalidParameter, SpeechError
+from app.domain.speakers import Speaker, SpeakerOptions, SpeakerTurn, Voiceprint
+from app.pipeline.diarization.clustering import Voices, find_voices
+from app.pipeline.diarization.hearing import Chunk, HeardChunk, chunks, hear
+from app.pipeline.diarization.matching import best_first
+from app.pipeline.diarization.turns import VoiceTurn, turns_of
+
+LEAST_SAMPLE_SECONDS = 1.0
+"""Speech that a voiceprint needs. Shorter ones are too often like somebody else's (docs/speakers.md)."""
+_ANOTHER = 0.25
+"""The part of a sample that a second voice may have before the sample is refused."""
+_MEMORY = 0.1
+"""How much the latest recording counts in the measured speed."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Diarization:
+    """Who speaks in a recording, and when: turns in order of their starts."""
+
+    speakers: tuple[Speaker, ...] = ()
+    turns: tuple[SpeakerTurn, ...] = ()
+
+
+class Diarizer:
+    """Tells the speakers of a recording apart. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        segmenter: SpeakerSegmenter,
+        encoder: SpeakerEncoder,
+        executor: Executor,
+        *,
+        parallel: int,
+        threshold: float,
+    ) -> None:
+        """`parallel` chunks of a recording are heard at once; `threshold` is the least similarity of a known voice."""
+        self._segmenter = segmenter
+        self._encoder = encoder
+        self._executor = executor
+        self._parallel = parallel
+        self._threshold = threshold
+        self._pace: float | None = None
+
+    @property
+    def encoder_id(self) -> str:
+        """The model whose embeddings these are."""
+        return self._encoder.id
+
+    def work(self, spans: Sequence[SpeechSpan]) -> float:
+        """Seconds of the whole machine it takes to tell the speakers of so much speech; 0 until it was measured."""
+        return _seconds(spans) * (self._pace or 0.0)
+
+    async def diarize(self, sound: Sound, spans: Sequence[SpeechSpan], options: SpeakerOptions) -> Diarization:
+        """Who speaks in `spans`, the recording's speech. Cancelling ends it after the chunks in hand.
+
+        Raises:
+            EngineFailure: a model failed.
+        """
+        if not spans:
+            return Diarization()
+        started = time.monotonic()
+        heard = await self._hear(sound, chunks(spans, self._segmenter.chunk_seconds))
+        found = await asyncio.to_thread(self._tell, heard, options)
+        self._learn((time.monotonic() - started) / max(_seconds(spans), 1.0))
+        return found
+
+    async def voiceprint(self, sound: Sound, spans: Sequence[SpeechSpan], *, param: str) -> Voiceprint:
+        """What the one voice in a sample sounds like. `param` names the sample in errors.
+
+        Raises:
+            AudioTooShort: hardly any speech.
+            InvalidParameter: more than one voice.
+            EngineFailure: a model failed.
+        """
+        seconds = _seconds(spans)
+        if seconds < LEAST_SAMPLE_SECONDS:
+            raise AudioTooShort(
+                f"The sample holds {seconds:.1f} s of speech; a voice needs {LEAST_SAMPLE_SECONDS:g} s.", param=param
+            )
+        heard = await self._hear(sound, chunks(spans, self._segmenter.chunk_seconds))
+        voices = await asyncio.to_thread(_voices, heard, SpeakerOptions())
+        if voices is None:
+            raise AudioTooShort("The sample holds too little clear speech to know a voice by.", param=param)
+        main = int(voices.seconds.argmax())
+        if 1 - voices.seconds[main] / voices.seconds.sum() > _ANOTHER:
+            raise InvalidParameter("The sample holds more than one voice; send one person's speech.", param=param)
+        return Voiceprint(voices.centroids[main], round(seconds, 3), self._encoder.id)
+
+    async def _hear(self, sound: Sound, parts: Sequence[Chunk]) -> list[HeardChunk]:
+        """Every chunk, a few at a time, so that one long recording does not hold up others' speech detection."""
+        loop = asyncio.get_running_loop()
+        places = asyncio.Semaphore(self._parallel)
+
+        async def one(chunk: Chunk) -> HeardChunk:
+            async with places:
+                return await loop.run_in_executor(self._executor, hear, sound, chunk, self._segmenter, self._encoder)
+
+        tasks = [asyncio.ensure_future(one(chunk)) for chunk in parts]
+        try:
+            return [await task for task in tasks]
+        except SpeechError:
+            raise
+        except Exception as error:
+            _logger.exception("telling speakers apart failed in a way it should not")
+            raise EngineFailure("Telling the speakers apart failed unexpectedly.") from error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell(self, heard: Sequence[HeardChunk], options: SpeakerOptions) -> Diarization:
+        voices = _voices(heard, options) or _one_voice()
+        turns = turns_of(heard, voices, overlap=options.overlap)
+        names = [self._name(voices, number, options) for number in range(len(voices))]
+        return _numbered(turns, names)
+
+    def _name(self, voices: Voices, number: int, options: SpeakerOptions) -> str | None:
+        """The known voice that this one is, if it is one."""
+        seconds = float(voices.seconds[number])
+        ranked = best_first(options.voices, Voiceprint(voices.centroids[number], seconds, self._encoder.id))
+        return ranked[0][0].name if ranked and ranked[0][1] >= self._threshold else None
+
+    def _learn(self, pace: float) -> None:
+        self._pace = pace if self._pace is None else self._pace + _MEMORY * (pace - self._pace)
+
+
+def _voices(heard: Sequence[HeardChunk], options: SpeakerOptions) -> Voices | None:
+    """The voices in what was heard; None where nothing was long enough to tell a voice by."""
+    windows = [window for chunk in heard for window in chunk.windows]
+    if not windows:
+        return None
+    embeddings = np.concatenate([chunk.embeddings for chunk in heard if chunk.windows])
+    seconds = np.array([window.seconds for window in windows], np.float32)
+    return find_voices(embeddings, seconds, count=options.count, least=options.least, most=options.most)
+
+
+def _one_voice() -> Voices:
+    """Somebody, of whom nothing is known."""
+    return Voices(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))
+
+
+def _numbered(turns: Sequence[VoiceTurn], names: Sequence[str | None]) -> Diarization:
+    """Speakers in the order in which they are first heard; voices of one name are one speaker."""
+    speakers: dict[int | str, Speaker] = {}
+    made: list[SpeakerTurn] = []
+    for turn in turns:
+        name = names[turn.voice]
+        speaker = speakers.setdefault(turn.voice if name is None else name, Speaker(len(speakers), name))
+        made.append(SpeakerTurn(turn.start, turn.end, speaker))
+    return Diarization(tuple(speakers.values()), tuple(_together(made)))
+
+
+def _together(turns: Sequence[SpeakerTurn]) -> list[SpeakerTurn]:
+    """Turns of one speaker that overlap, as voices of one name may, made one."""
+    latest: dict[Speaker, int] = {}
+    made: list[SpeakerTurn] = []
+    for turn in turns:
+        at = latest.get(turn.speaker)
+        if at is not None and turn.start <= made[at].end:
+            made[at] = replace(made[at], end=max(made[at].end, turn.end))
+            continue
+        latest[turn.speaker] = len(made)
+        made.append(turn)
+    return made
+
+
+def _seconds(spans: Sequence[SpeechSpan]) -> float:
+    return sum(span.end - span.start for span in spans)

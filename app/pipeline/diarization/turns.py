@@ -1,0 +1,129 @@
+"""From what was heard in chunks and the recording's voices to turns: which voice speaks from when to when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.pipeline.diarization.clustering import Voices
+from app.pipeline.diarization.hearing import HeardChunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Flags = NDArray[np.bool_]
+    Floats = NDArray[np.float32]
+    Labels = NDArray[np.int64]
+
+_COMPANY = 0.5
+"""How much all windows of a person in a chunk together count beside each one, when its voice is told."""
+_FAR = 1 << 30
+"""More frames than there are."""
+_JOIN = 0.3
+"""Seconds: a shorter silence is a breath within a turn."""
+_PADDING = 0.1
+"""Seconds by which a turn reaches into the silence around it: detected edges clip soft sounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceTurn:
+    """`voice` (a row of Voices) speaks from `start` to `end`, in seconds of the recording."""
+
+    start: float
+    end: float
+    voice: int
+
+
+def turns_of(chunks: Sequence[HeardChunk], voices: Voices, *, overlap: bool) -> list[VoiceTurn]:
+    """All turns in order of their starts. With `overlap`, turns of different voices may run at the same time."""
+    found: list[list[VoiceTurn]] = [[] for _ in range(len(voices))]
+    last_voice = 0
+    for chunk in chunks:
+        spoken = _spoken(chunk, voices, last_voice, overlap=overlap)
+        for voice, turns in enumerate(found):
+            for first, last in _runs(spoken[:, voice]):
+                _append(turns, VoiceTurn(chunk.time(first), chunk.time(last), voice))
+        if spoken.any():
+            last_voice = int(spoken[np.flatnonzero(spoken.any(axis=1))[-1]].argmax())
+    return _padded(sorted((turn for turns in found for turn in turns), key=lambda turn: (turn.start, turn.end)))
+
+
+def _spoken(chunk: HeardChunk, voices: Voices, last_voice: int, *, overlap: bool) -> Flags:
+    """Which voices speak in each frame: bool of shape (frames, voices). In speech, one always does."""
+    frames, people = chunk.active.shape
+    spoken = np.zeros((frames, len(voices)), np.bool_)
+    labels, distances = _told(chunk, voices)
+    known = chunk.active & (distances < _FAR)
+    if not overlap:
+        nearest = np.where(known, distances, _FAR).argmin(axis=1)
+        known &= nearest[:, None] == np.arange(people)
+    for person in range(people):
+        at = np.flatnonzero(known[:, person])
+        spoken[at, labels[at, person]] = True
+    lacking = np.flatnonzero(chunk.active.any(axis=1) & ~spoken.any(axis=1))
+    if len(chunk.windows):  # whoever speaks nearby
+        nearest = distances[lacking].argmin(axis=1)
+        spoken[lacking, labels[lacking, nearest]] = True
+    else:
+        spoken[lacking, last_voice] = True
+    return spoken
+
+
+def _told(chunk: HeardChunk, voices: Voices) -> tuple[Labels, Labels]:
+    """Whose voice each person's is in each frame, by their nearest window, and how many frames away that is."""
+    frames, people = chunk.active.shape
+    labels = np.zeros((frames, people), np.int64)
+    distances = np.full((frames, people), _FAR, np.int64)
+    at = np.arange(frames)
+    for window, label in zip(chunk.windows, _labels(chunk, voices), strict=True):
+        away = np.maximum(np.maximum(window.first - at, at - (window.last - 1)), 0)
+        nearer = away < distances[:, window.person]
+        labels[nearer, window.person] = label
+        distances[nearer, window.person] = away[nearer]
+    return labels, distances
+
+
+def _labels(chunk: HeardChunk, voices: Voices) -> Labels:
+    """Which voice each window is: int64 of shape (windows,)."""
+    if not chunk.windows:
+        return np.zeros(0, np.int64)
+    alike = chunk.embeddings @ voices.centroids.T
+    people = np.array([window.person for window in chunk.windows])
+    seconds = np.array([window.seconds for window in chunk.windows])
+    scores = alike.copy()
+    for person in np.unique(people):
+        theirs = people == person
+        scores[theirs] += _COMPANY * np.average(alike[theirs], axis=0, weights=seconds[theirs])
+    return scores.argmax(axis=1)
+
+
+def _runs(flags: Flags) -> list[tuple[int, int]]:
+    """[first, last) of every stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _append(turns: list[VoiceTurn], turn: VoiceTurn) -> None:
+    """Add a turn, or make the last one longer if it goes on after a breath."""
+    if turns and turn.start - turns[-1].end < _JOIN:
+        turns[-1] = VoiceTurn(turns[-1].start, max(turn.end, turns[-1].end), turn.voice)
+    else:
+        turns.append(turn)
+
+
+def _padded(turns: list[VoiceTurn]) -> list[VoiceTurn]:
+    """Turns that reach a little into the silence around them, but not into another turn."""
+    made: list[VoiceTurn] = []
+    latest = 0.0
+    for index, turn in enumerate(turns):
+        following = turns[index + 1].start if index + 1 < len(turns) else float("inf")
+        start = turn.start if turn.start < latest else max(turn.start - _PADDING, (turn.start + latest) / 2, 0.0)
+        latest = max(latest, turn.end)
+        end = turn.end
+        if end >= latest and following > end:
+            end = min(end + _PADDING, (end + following) / 2)
+        made.append(VoiceTurn(start, end, turn.voice))
+    return made

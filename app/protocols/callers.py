@@ -1,0 +1,26 @@
+"""Who asks, as every protocol reads it from a request."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.service.admission import Caller
+from app.service.auth import KeyRing
+
+# Shows the key field in the documentation and checks nothing: keys are checked before a body is read.
+_documented_key = HTTPBearer(auto_error=False, description="One of API_KEYS; anything when none is set.")
+Key = Annotated[HTTPAuthorizationCredentials | None, Security(_documented_key)]
+
+
+def caller(request: Request) -> Caller:
+    """Who asks; OpenAI's SDKs say how long they wait for an answer (a stream answers long before its end)."""
+    keyring: KeyRing = request.app.state.keyring
+    try:
+        patience = float(request.headers.get("x-stainless-read-timeout", ""))
+    except ValueError:
+        patience = math.nan
+    return Caller(keyring.owner(request.headers.raw), patience if 0 < patience < math.inf else None)

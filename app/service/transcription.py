@@ -1,0 +1,240 @@
+"""One recording's way through the models: speech found, pieces recognised, speakers told apart, one transcript made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from app.audio.protocol import CHANNELS_ALIKE
+from app.audio.recording import Recording
+from app.domain.engines import Recognizer, Sound, SpeechSpan, VoiceActivityDetector
+from app.domain.errors import ModelUnavailable
+from app.domain.options import RecognitionOptions
+from app.domain.speakers import Speaker
+from app.domain.transcript import Segment, Transcript, Usage, join_texts
+from app.pipeline.assembling import segments
+from app.pipeline.batching import Batcher
+from app.pipeline.chinese import ChineseWriting
+from app.pipeline.diarization.diarizer import Diarization, Diarizer
+from app.pipeline.diarization.layers import layered
+from app.pipeline.diarization.words import WhoSpeaks, with_speakers
+from app.pipeline.merging import by_time
+from app.pipeline.recognition import Heard, Recognition
+from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
+from app.service.admission import Ticket
+
+Segments = AsyncGenerator[Segment, None]
+SINGLE_CHANNEL = "single_channel"
+"""Warning: channels were to be kept apart, and there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every request works with. `detection` are the threads for everything but recognition."""
+
+    detector: VoiceActivityDetector
+    detection: Executor
+    chinese: ChineseWriting
+    max_segment: float
+    diarizer: Diarizer | None = None
+
+    async def spans(self, sound: Sound, options: RecognitionOptions) -> list[SpeechSpan]:
+        """Where there is speech."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.detection, self.detector.detect, sound, options.detection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Sound that is recognised by itself: the whole recording, or a channel with its speaker. `work` is by piece."""
+
+    sound: Sound
+    spans: list[SpeechSpan]
+    cuts: list[Cut]
+    recognition: Recognition
+    work: list[float]
+    speaker: Speaker | None = None
+
+
+class Transcription:
+    """One request's recognition. `run` may be called once."""
+
+    def __init__(
+        self, tools: Tools, recognizer: Recognizer, batcher: Batcher, options: RecognitionOptions, ticket: Ticket
+    ) -> None:
+        self._tools = tools
+        self._recognizer = recognizer
+        self._batcher = batcher
+        self._options = options
+        self._ticket = ticket
+
+    async def run(self, recording: Recording) -> AsyncGenerator[Segment | Transcript, None]:
+        """Segments in order, each as soon as it is final, then the transcript they make.
+
+        Raises:
+            SpeechError: any leaf; text never goes missing from a success.
+        """
+        split = self._options.split_channels and recording.channels > 1 and CHANNELS_ALIKE not in recording.warnings
+        parts = await self._parts(recording, split=split)
+        diarizer = None if split else self._diarizer()
+        telling_work = diarizer.work(parts[0].spans) if diarizer else 0.0
+        self._ticket.expect(sum(sum(part.work) for part in parts) + telling_work)
+        result = _Result(self._recognizer.id, recording, self._options, split=split)
+        telling = (
+            asyncio.create_task(self._tell(diarizer, parts[0], telling_work, result)) if diarizer is not None else None
+        )
+        try:
+            async with aclosing(self._segments(parts, result, telling)) as items:
+                async for segment in items:
+                    yield result.add(segment)
+            if telling is not None:  # there may have been nothing to tell apart
+                await self._ticket.in_time(telling)
+        finally:
+            if telling is not None:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+        yield await asyncio.to_thread(result.transcript)
+
+    def _diarizer(self) -> Diarizer | None:
+        """Who tells the speakers apart, where that is wanted."""
+        if self._options.speakers is None:
+            return None
+        if self._tools.diarizer is None:
+            raise ModelUnavailable("What tells speakers apart could not be loaded; the server's log says why.")
+        return self._tools.diarizer
+
+    async def _tell(self, diarizer: Diarizer, part: _Part, work: float, result: _Result) -> Diarization:
+        assert self._options.speakers is not None  # noqa: S101 - who calls has looked
+        found = await diarizer.diarize(part.sound, part.spans, self._options.speakers)
+        self._ticket.did(work)
+        result.speakers = found.speakers
+        return found
+
+    async def _parts(self, recording: Recording, *, split: bool) -> list[_Part]:
+        if not split:
+            return [await self._part(recording, None)]
+        roles = self._options.channel_roles
+        names = [roles[number] if number < len(roles) else None for number in range(recording.channels)]
+        channels = [recording.channel(number) for number in range(recording.channels)]
+        speakers = [Speaker(number, name) for number, name in enumerate(names)]
+        return list(await asyncio.gather(*map(self._part, channels, speakers)))
+
+    async def _part(self, sound: Sound, speaker: Speaker | None) -> _Part:
+        spans = await self._ticket.in_time(self._tools.spans(sound, self._options))
+        able = self._recognizer.capabilities
+        longest = min(self._tools.max_segment, able.preferred_seconds)
+        cuts = await asyncio.to_thread(cut, sound, spans, longest, min(MAX_SILENCE, able.max_silence))
+        recognition = Recognition(sound, self._recognizer, self._batcher, self._options, key=self._ticket.key)
+        work = [self._batcher.work(recognition.cost(one)) for one in cuts]
+        return _Part(sound, spans, cuts, recognition, work, speaker)
+
+    def _segments(self, parts: Sequence[_Part], result: _Result, telling: asyncio.Task[Diarization] | None) -> Segments:
+        """All segments in order, with their speakers where those are told apart."""
+        if len(parts) > 1:
+            return by_time([self._of_channel(part, result) for part in parts])
+        if telling is not None:
+            return self._told_apart(parts[0], result, telling)
+        return self._of_channel(parts[0], result)
+
+    async def _pieces(self, part: _Part, result: _Result) -> AsyncGenerator[list[Segment], None]:
+        """Each piece's segments."""
+        async with aclosing(part.recognition.pieces(part.cuts)) as pieces:
+            for work in part.work:
+                heard = self._written(await self._ticket.in_time(anext(pieces)))
+                self._ticket.did(work)
+                result.hear(heard)
+                yield segments(heard.cut, heard.hypothesis)
+
+    async def _of_channel(self, part: _Part, result: _Result) -> Segments:
+        async with aclosing(self._pieces(part, result)) as pieces:
+            async for made in pieces:
+                for segment in made:
+                    yield _of_speaker(segment, part.speaker) if part.speaker else segment
+
+    async def _told_apart(self, part: _Part, result: _Result, telling: asyncio.Task[Diarization]) -> Segments:
+        """Segments wait until the speakers are known; recognition does not."""
+        waiting: list[Segment] = []
+        who: WhoSpeaks | None = None
+        async with aclosing(self._pieces(part, result)) as pieces:
+            async for made in pieces:
+                waiting += made
+                if who is None and telling.done():
+                    who = WhoSpeaks(telling.result())
+                if who is not None:
+                    for segment in with_speakers(waiting, who):
+                        yield segment
+                    waiting.clear()
+        who = who or WhoSpeaks(await self._ticket.in_time(telling))
+        for segment in with_speakers(waiting, who):
+            yield segment
+
+    def _written(self, heard: Heard) -> Heard:
+        """As a reader expects the language to be written."""
+        hypothesis = heard.hypothesis
+        if hypothesis.language != "zh" or self._options.task == "translate":
+            return heard
+        chinese = self._tools.chinese
+        written = replace(hypothesis, text=chinese.text(hypothesis.text), words=chinese.words(hypothesis.words))
+        return replace(heard, hypothesis=written)
+
+
+def _of_speaker(segment: Segment, speaker: Speaker) -> Segment:
+    words = tuple(replace(word, speaker=speaker) for word in segment.words)
+    return replace(segment, speaker=speaker, words=words)
+
+
+class _Result:
+    """A transcript in the making. Its segments are on the container's clock."""
+
+    def __init__(self, model: str, recording: Recording, options: RecognitionOptions, *, split: bool) -> None:
+        self._model = model
+        self._split = split
+        self._scale = recording.time_scale
+        self._duration = recording.duration * self._scale
+        self._options = options
+        self._language = options.language
+        self._warnings = list(recording.warnings)
+        if options.split_channels and recording.channels == 1:
+            self._warnings.append(SINGLE_CHANNEL)
+        self._segments: list[Segment] = []
+        self._texts: list[str] = []
+        self._usage = Usage(self._duration)
+        self.speakers: tuple[Speaker, ...] = ()
+
+    def hear(self, heard: Heard) -> None:
+        """Take in what was heard in a piece."""
+        hypothesis = heard.hypothesis
+        if hypothesis.text:
+            self._language = self._language or hypothesis.language
+            self._texts.append(hypothesis.text)
+        self._warnings.extend(hypothesis.warnings)
+        self._usage = Usage(
+            audio_seconds=self._duration,
+            audio_tokens=self._usage.audio_tokens + hypothesis.audio_tokens,
+            prompt_tokens=self._usage.prompt_tokens + hypothesis.prompt_tokens,
+            output_tokens=self._usage.output_tokens + len(hypothesis.tokens),
+        )
+
+    def add(self, segment: Segment) -> Segment:
+        """Take in a segment; returns it as it goes to the caller."""
+        self._segments.append(segment.scaled(self._scale))
+        return self._segments[-1]
+
+    def transcript(self) -> Transcript:
+        """What was taken in."""
+        told_apart = self._split or self._options.speakers is not None
+        found = dict.fromkeys(segment.speaker for segment in self._segments if segment.speaker)
+        return Transcript(
+            # As the recogniser wrote it: a pause in a sentence ends a segment, but puts no space into Chinese.
+            text=join_texts(segment.text for segment in self._segments) if self._split else join_texts(self._texts),
+            language=self._language,
+            duration=self._duration,
+            model=self._model,
+            segments=tuple(layered(self._segments) if told_apart else self._segments),
+            usage=self._usage,
+            warnings=tuple(dict.fromkeys(self._warnings)),
+            speakers=tuple(found) if self._split else self.speakers,
+        )
