@@ -24,7 +24,7 @@ from app.pipeline.diarization.matching import similarity
 from app.pipeline.diarization.words import WhoSpeaks
 from app.settings import Settings
 from benchmarks import corpus, machine, report
-from benchmarks.conversations import MAKER, Teller, made, opened
+from benchmarks.conversations import MAKER, Conversation, Teller, made, opened
 from benchmarks.progress import bar
 
 _STRANGERS = ("en_jfk.flac", "en_steve_jobs_10s.wav", "zh_16k_mono.wav", "zh_aishell_long.wav", "zh_male_9s.wav")
@@ -134,17 +134,16 @@ def conversations(
                 (rest / clip.name).symlink_to(clip.resolve())
             known = chance.sample(sorted(enrolled), _ENROLLED)
             voices = [KnownVoice(person, tuple(prints[clip] for clip in enrolled[person])) for person in known]
-            _count(named, teller, voices, (rest, number), folder, minutes)
+            conversation = made(folder, number, 5, minutes=minutes, clips=rest)
+            _count(named, teller, voices, conversation, folder)
             progress.update(1)
     return named
 
 
 def _count(
-    named: Named, teller: Teller, voices: Sequence[KnownVoice], what: tuple[Path, int], folder: Path, minutes: float
+    named: Named, teller: Teller, voices: Sequence[KnownVoice], conversation: Conversation, folder: Path
 ) -> None:
-    """Tell one conversation, made of the clips in a folder and a seed, and count its turns."""
-    clips, number = what
-    conversation = made(folder, number, 5, minutes=minutes, clips=clips)
+    """Tell one conversation and count its turns."""
     options = SpeakerOptions(voices=tuple(voices))
     threshold = Settings().voice_threshold
     with opened(conversation.path, folder) as recording:

@@ -58,12 +58,13 @@ class Ticket:
         return self._caller.key
 
     def begin(self, *, streamed: bool = False) -> None:
-        """The upload has arrived: from here on time counts.
+        """The upload has arrived: from here on time counts. Said again, it changes nothing.
 
         A client's own patience is for silence; who is `streamed` to hears something all the time.
         """
         patience = math.inf if streamed else self._caller.patience or math.inf
-        self._deadline = time.monotonic() + min(patience, self._timeout)
+        if self._deadline == math.inf:
+            self._deadline = time.monotonic() + min(patience, self._timeout)
 
     def expect(self, work: float) -> None:
         """Say how much work the request is, in seconds of the whole machine.

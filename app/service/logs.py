@@ -32,6 +32,7 @@ def configure(settings: Settings) -> None:
             # httpx logs every URL it fetches, uvicorn's access log every path: neither helps an operator at this level
             "loggers": {
                 "httpx": {"level": "WARNING"},
+                "alembic": {"level": "WARNING"},  # four lines each time a database is opened
                 "uvicorn.access": {"level": "WARNING"},
                 # it logs every part of a form as it parses it, names and values
                 "python_multipart": {"level": "WARNING"},

@@ -167,6 +167,9 @@ class SpeechService:
         except SpeechError as error:
             self.speakers_failure = error
             _logger.error("speakers will not be told apart: %s", error.message)
+        except Exception:  # this attempt ends here, and everything else can be served
+            self.speakers_failure = EngineFailure("What tells speakers apart could not be loaded.")
+            _logger.exception("speakers will not be told apart")
 
     def _loaded_speakers(self, entry: ModelEntry) -> SpeakerModels:
         return load_speakers(entry, self._store.ensure(entry.id), self.settings)
@@ -267,6 +270,8 @@ class SpeechService:
     ) -> AsyncGenerator[Segment | Transcript, None]:
         loaded = self._loaded[model]
         tools = self._ready_tools()
+        if options.speakers is not None and not options.split_channels:
+            self._speaker_tools()
         recording = await ticket.in_time(self._decoders.decode(path, declared, split=options.split_channels))
         with recording:
             work = Transcription(tools, loaded.recognizer, loaded.batcher, options, ticket)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from app.audio.protocol import CHANNELS_ALIKE
 from app.audio.recording import Recording
 from app.domain.engines import Recognizer, Sound, SpeechSpan, VoiceActivityDetector
-from app.domain.errors import ModelUnavailable
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, Transcript, Usage, join_texts
@@ -99,12 +98,8 @@ class Transcription:
         yield await asyncio.to_thread(result.transcript)
 
     def _diarizer(self) -> Diarizer | None:
-        """Who tells the speakers apart, where that is wanted."""
-        if self._options.speakers is None:
-            return None
-        if self._tools.diarizer is None:
-            raise ModelUnavailable("What tells speakers apart could not be loaded; the server's log says why.")
-        return self._tools.diarizer
+        """Who tells the speakers apart, where that is wanted. (Where channels were, it may not be there.)"""
+        return None if self._options.speakers is None else self._tools.diarizer
 
     async def _tell(self, diarizer: Diarizer, part: _Part, work: float, result: _Result) -> Diarization:
         assert self._options.speakers is not None  # noqa: S101 - who calls has looked
@@ -120,7 +115,7 @@ class Transcription:
         names = [roles[number] if number < len(roles) else None for number in range(recording.channels)]
         channels = [recording.channel(number) for number in range(recording.channels)]
         speakers = [Speaker(number, name) for number, name in enumerate(names)]
-        return list(await asyncio.gather(*map(self._part, channels, speakers)))
+        return [await self._part(channel, speaker) for channel, speaker in zip(channels, speakers, strict=True)]
 
     async def _part(self, sound: Sound, speaker: Speaker | None) -> _Part:
         spans = await self._ticket.in_time(self._tools.spans(sound, self._options))

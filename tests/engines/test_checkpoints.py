@@ -282,3 +282,21 @@ def test_a_flipped_bit_in_the_numbers(path: Path) -> None:
     torn[len(torn) // 2] ^= 0x10
     path.write_bytes(torn)
     refused(path)
+
+
+def test_a_kind_of_tensor_that_is_none(path: Path) -> None:
+    torn = called("torch._utils", "_rebuild_tensor_v2", several(text("abc"), number(0), *[several(number(1))] * 2))
+    checkpoint(path, mapping(weight=torn))
+    refused(path)
+
+
+def test_a_number_repeated_to_fill_all_memory(path: Path) -> None:
+    checkpoint(path, mapping(weight=tensor((2**31 - 1, 2**20), (0, 0))), np.ones(1, "<f4"))
+    refused(path)
+
+
+def test_a_message_has_no_path(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailure) as caught:
+        read_checkpoint(tmp_path / "model.bin")
+    assert str(tmp_path) not in caught.value.message
+    assert "model.bin" in caught.value.message

@@ -597,3 +597,53 @@ def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
         check_refusal(post(http, [("voices", "all")]), 503, None, "voices_unavailable")
         assert post(http, [("num_speakers", "2")]).status_code == 200
         assert wait_until(lambda: not list(temp.iterdir()))
+
+
+# --- what is easily got wrong -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", ["QW5uYÄ==", "你好"])
+def test_base64_that_is_not_ascii(raw: httpx.Client, data: str) -> None:
+    answer = post(raw, [(NAMES, "Ann"), (REFERENCES, f"data:audio/wav;base64,{data}")])
+    check_refusal(answer, 400, FIRST, "invalid_value")
+
+
+def test_references_have_the_requests_deadline(tmp_path: Path) -> None:
+    slow = "data:audio/wav;base64," + base64.b64encode(b"slow").decode()
+    with serving(tmp_path, request_timeout_seconds=1) as running, http_client(running) as http:
+        check_refusal(post(http, [(NAMES, "Ann"), (REFERENCES, slow)]), 504, None, "deadline_exceeded")
+
+
+@pytest.mark.parametrize("more", [[], [NO]])
+def test_channels_need_no_speaker_models(modes: dict[str, Running], more: Pairs) -> None:
+    with http_client(modes["off"]) as http:
+        assert asked(http, modes["off"], [SPLIT, ("response_format", "diarized_json"), *more]).split_channels
+
+
+def test_channels_without_the_models(speechless: Running, raw: httpx.Client) -> None:
+    assert post(raw, [SPLIT, ("response_format", "diarized_json")]).status_code == 200
+    assert "warnings" not in post(raw, [SPLIT]).json()
+
+
+def test_channels_and_a_no(raw: httpx.Client, server: Running) -> None:
+    assert asked(raw, server, [SPLIT, NO, ("response_format", "diarized_json")]).speakers is None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *((name, "") for name in ("num_speakers", "min_speakers", "max_speakers", NAMES, REFERENCES, "voices[]")),
+        ("voices", "[]"),
+    ],
+)
+def test_blank_wishes_are_none(modes: dict[str, Running], field: tuple[str, str]) -> None:
+    server = modes["asked"]
+    with http_client(server) as http:
+        assert asked(http, server, [field]).speakers is None
+        assert asked(http, server, [NO, field]).speakers is None
+        assert asked(http, server, [SPLIT, field]).split_channels
+
+
+def test_a_raw_reference_without_a_rate_is_named(raw: httpx.Client) -> None:
+    answer = post(raw, [(NAMES, "Ann"), (REFERENCES, "data:audio/l16;base64,QW5uYQ==")])
+    check_refusal(answer, 400, FIRST, "audio_undecodable")

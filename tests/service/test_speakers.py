@@ -26,7 +26,7 @@ from app.domain.errors import (
     UnsupportedFeature,
 )
 from app.domain.options import RecognitionOptions
-from app.domain.speakers import SpeakerOptions, Voiceprint
+from app.domain.speakers import KnownVoice, Speaker, SpeakerOptions, Voiceprint
 from app.service.admission import Caller
 from app.service.service import SpeechService
 
@@ -80,7 +80,7 @@ def test_without_them_everything_else_is_served(
         assert not service.tells_speakers
         assert service.speakers_failure is error
         assert (await transcribed(service, house.sound, ENGLISH)).text
-        with pytest.raises(ModelUnavailable, match="log says why"):
+        with pytest.raises(ModelUnavailable, match=error.message):
             await transcribed(service, house.sound, SPEAKERS)
         with pytest.raises(ModelUnavailable, match=error.message):
             await voiceprint(service, house.sound)
@@ -216,3 +216,29 @@ def test_a_sample_has_a_deadline_and_may_be_given_up(house: House, gate: threadi
         gate.set()
 
     house.run(scenario, request_timeout_seconds=1.0)
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), ImportError("scipy"), MemoryError()])
+def test_whatever_keeps_them_from_loading_keeps_nothing_else(house: House, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    house.loading_speakers = fail
+
+    async def scenario(service: SpeechService) -> None:
+        assert service.ready
+        assert not service.tells_speakers
+
+    house.run(scenario)
+
+
+def test_a_click_is_somebody_without_a_name(house: House) -> None:
+    house.speakers = StubSpeakers(((1.0, 1.15, 0),))
+    house.detector.spans = (SpeechSpan(1.0, 1.15),)
+    anna = KnownVoice("Anna", (Voiceprint(VOICES[1], 3.0, "stub-encoder"),))
+
+    async def scenario(service: SpeechService) -> None:
+        options = RecognitionOptions(language="en", speakers=SpeakerOptions(voices=(anna,)))
+        assert (await transcribed(service, house.sound, options)).speakers == (Speaker(0),)
+
+    house.run(scenario)

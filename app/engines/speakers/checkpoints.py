@@ -10,6 +10,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -37,11 +38,18 @@ def read_checkpoint(path: Path) -> Weights:
     try:
         with zipfile.ZipFile(path) as archive:
             root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
-            loaded: object = _Unpickler(archive, root).load()
+            return _parameters(_Unpickler(archive, root).load())
     except StopIteration as error:
         raise EngineFailure(f"{path.name} is not a PyTorch checkpoint.") from error
-    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise EngineFailure(f"{path.name} cannot be read as a PyTorch checkpoint: {error}") from error
+    except OSError as error:
+        raise EngineFailure(f"{path.name} cannot be read: {error.strerror}.") from error
+    except pickle.UnpicklingError as error:
+        raise EngineFailure(f"{path.name} is no checkpoint that is safe to read: {error}.") from error
+    except Exception as error:  # a broken zip or pickle raises whatever its bytes happen to call for
+        raise EngineFailure(f"{path.name} is broken.") from error
+
+
+def _parameters(loaded: object) -> Weights:
     entries = cast("Mapping[str, object]", loaded) if isinstance(loaded, Mapping) else {}
     entries = cast("Mapping[str, object]", entries.get("state_dict", entries))
     return {
@@ -97,7 +105,12 @@ class _Shell:
 def _tensor(storage: NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Any:
     """A view of `storage` as PyTorch describes it, checked against its bounds."""
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if offset < 0 or min(stride, default=0) < 0 or (0 not in size and last >= len(storage)):
+    if (
+        offset < 0
+        or min(stride, default=0) < 0
+        or prod(size) > len(storage)
+        or (0 not in size and last >= len(storage))
+    ):
         raise pickle.UnpicklingError("a tensor reaches beyond its numbers")
     bytes_apart = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], size, bytes_apart)

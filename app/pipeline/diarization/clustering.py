@@ -28,6 +28,9 @@ FIRM_SECONDS = 1.0
 """An embedding of less sound says too little to make a speaker of."""
 LEAST_SECONDS = 3.0
 """A voice heard for less is taken for one of the others, unless it is unlike all of them."""
+MOST_CLUSTERS = 300
+"""Clusters that are merged over the whole recording: those heard longest. Merging takes their number squared in memory;
+what is left out is given to the voice it is most like."""
 STRANGER, UNLIKE = 0.25, 0.35
 """Similarity below which even a voice heard once is somebody else, and one heard for UNLIKE_SECONDS."""
 UNLIKE_SECONDS = 1.5
@@ -90,22 +93,33 @@ def _clustered(embeddings: Floats, least: int) -> Labels:
 
 def _merged(sums: Floats, lengths: Floats, least: int, most: int | None) -> Voices:
     """Merge the most alike until none are, or there are few enough."""
-    sums, lengths = sums.copy(), lengths.copy()
+    heaviest = np.sort(np.argsort(-lengths, kind="stable")[: max(MOST_CLUSTERS, least)])
+    sums, lengths = sums[heaviest], lengths[heaviest]
     while len(sums) > max(least, 1):
         centroids = _unit(sums)
         alike = centroids @ centroids.T
         np.fill_diagonal(alike, -2.0)
         one, other = divmod(int(alike.argmax()), len(sums))
         if alike[one, other] < SAME and (most is None or len(sums) <= most):
-            small = int(lengths.argmin())
-            unlike = UNLIKE if lengths[small] >= UNLIKE_SECONDS else STRANGER
-            if lengths[small] >= LEAST_SECONDS or alike[small].max() < unlike:
+            small = _dissolving(alike, lengths)
+            if small is None:
                 break
             one, other = int(alike[small].argmax()), small
         sums[one] += sums[other]
         lengths[one] += lengths[other]
         sums, lengths = np.delete(sums, other, axis=0), np.delete(lengths, other)
     return Voices(_unit(sums), lengths)
+
+
+def _dissolving(alike: Floats, lengths: Floats) -> int | None:
+    """The shortest voice that is too short to be one and not unlike all others; None if there is none."""
+    for small in np.argsort(lengths, kind="stable").tolist():
+        if lengths[small] >= LEAST_SECONDS:
+            return None
+        unlike = UNLIKE if lengths[small] >= UNLIKE_SECONDS else STRANGER
+        if alike[small].max() >= unlike:
+            return small
+    return None
 
 
 def _unit(vectors: Floats) -> Floats:

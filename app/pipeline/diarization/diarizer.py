@@ -76,11 +76,9 @@ class Diarizer:
         """
         if not spans:
             return Diarization()
-        started = time.monotonic()
-        heard = await self._hear(sound, chunks(spans, self._segmenter.chunk_seconds))
-        found = await asyncio.to_thread(self._tell, heard, options)
-        self._learn((time.monotonic() - started) / max(_seconds(spans), 1.0))
-        return found
+        heard, busy = await self._hear(sound, chunks(spans, self._segmenter.chunk_seconds))
+        self._learn(busy / self._parallel / max(_seconds(spans), 1.0))
+        return await asyncio.to_thread(self._tell, heard, options)
 
     async def voiceprint(self, sound: Sound, spans: Sequence[SpeechSpan], *, param: str) -> Voiceprint:
         """What the one voice in a sample sounds like. `param` names the sample in errors.
@@ -95,7 +93,7 @@ class Diarizer:
             raise AudioTooShort(
                 f"The sample holds {seconds:.1f} s of speech; a voice needs {LEAST_SAMPLE_SECONDS:g} s.", param=param
             )
-        heard = await self._hear(sound, chunks(spans, self._segmenter.chunk_seconds))
+        heard, _ = await self._hear(sound, chunks(spans, self._segmenter.chunk_seconds))
         voices = await asyncio.to_thread(_voices, heard, SpeakerOptions())
         if voices is None:
             raise AudioTooShort("The sample holds too little clear speech to know a voice by.", param=param)
@@ -104,18 +102,21 @@ class Diarizer:
             raise InvalidParameter("The sample holds more than one voice; send one person's speech.", param=param)
         return Voiceprint(voices.centroids[main], round(seconds, 3), self._encoder.id)
 
-    async def _hear(self, sound: Sound, parts: Sequence[Chunk]) -> list[HeardChunk]:
-        """Every chunk, a few at a time, so that one long recording does not hold up others' speech detection."""
+    async def _hear(self, sound: Sound, parts: Sequence[Chunk]) -> tuple[list[HeardChunk], float]:
+        """Every chunk, a few at a time, so that one long recording does not hold up others' speech detection.
+
+        Also how many seconds all of them took together, waiting for others not included.
+        """
         loop = asyncio.get_running_loop()
         places = asyncio.Semaphore(self._parallel)
 
-        async def one(chunk: Chunk) -> HeardChunk:
+        async def one(chunk: Chunk) -> tuple[HeardChunk, float]:
             async with places:
-                return await loop.run_in_executor(self._executor, hear, sound, chunk, self._segmenter, self._encoder)
+                return await loop.run_in_executor(self._executor, self._timed, sound, chunk)
 
         tasks = [asyncio.ensure_future(one(chunk)) for chunk in parts]
         try:
-            return [await task for task in tasks]
+            done = [await task for task in tasks]
         except SpeechError:
             raise
         except Exception as error:
@@ -125,12 +126,18 @@ class Diarizer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return [heard for heard, _ in done], sum(seconds for _, seconds in done)
+
+    def _timed(self, sound: Sound, chunk: Chunk) -> tuple[HeardChunk, float]:
+        started = time.monotonic()
+        return hear(sound, chunk, self._segmenter, self._encoder), time.monotonic() - started
 
     def _tell(self, heard: Sequence[HeardChunk], options: SpeakerOptions) -> Diarization:
-        voices = _voices(heard, options) or _one_voice()
+        voices = _voices(heard, options)
+        if voices is None:
+            return _numbered(turns_of(heard, _one_voice(), overlap=False), [None])
         turns = turns_of(heard, voices, overlap=options.overlap)
-        names = [self._name(voices, number, options) for number in range(len(voices))]
-        return _numbered(turns, names)
+        return _numbered(turns, [self._name(voices, number, options) for number in range(len(voices))])
 
     def _name(self, voices: Voices, number: int, options: SpeakerOptions) -> str | None:
         """The known voice that this one is, if it is one."""

@@ -6,10 +6,11 @@ always ends a segment, and nothing is lost or said twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from app.domain.transcript import Segment, join_texts, join_words
+from app.domain.transcript import Segment, separator
 
 SHORT_SECONDS = 10.0
 """A segment of so much is long enough to stand as it is in the first layer."""
@@ -17,6 +18,8 @@ LONGEST_SECONDS = 60.0
 """No segment is joined to more than this."""
 LONGEST_SILENCE = 3.0
 """Seconds: silence that ends a segment, as it ends a piece."""
+
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 def layered(segments: Iterable[Segment]) -> list[Segment]:
@@ -64,10 +67,12 @@ def _joined(run: Sequence[Segment]) -> Segment:
 
 
 def _text(run: Sequence[Segment]) -> str:
-    """As it was recognised, where words tell: a pause puts no space into Chinese."""
-    if all(segment.words for segment in run):
-        return join_words(tuple(word for segment in run for word in segment.words))
-    return join_texts(segment.text for segment in run)
+    """The texts as one. A pause ends a segment, but puts no space into Chinese or Japanese."""
+    text = ""
+    for segment in run:
+        unspaced = bool(_UNSPACED.match(text[-1:]) and _UNSPACED.match(segment.text))
+        text += ("" if unspaced else separator(text, segment.text)) + segment.text
+    return text
 
 
 def _most(figures: Iterable[float | None]) -> float | None:

@@ -24,6 +24,8 @@ _FAR = 1 << 30
 """More frames than there are."""
 _JOIN = 0.3
 """Seconds: a shorter silence is a breath within a turn."""
+_BESIDE = 0.05
+"""Seconds: a gap of so little is between two chunks' frames, not between words."""
 _PADDING = 0.1
 """Seconds by which a turn reaches into the silence around it: detected edges clip soft sounds."""
 
@@ -39,16 +41,15 @@ class VoiceTurn:
 
 def turns_of(chunks: Sequence[HeardChunk], voices: Voices, *, overlap: bool) -> list[VoiceTurn]:
     """All turns in order of their starts. With `overlap`, turns of different voices may run at the same time."""
-    found: list[list[VoiceTurn]] = [[] for _ in range(len(voices))]
+    found: list[VoiceTurn] = []
     last_voice = 0
     for chunk in chunks:
         spoken = _spoken(chunk, voices, last_voice, overlap=overlap)
-        for voice, turns in enumerate(found):
-            for first, last in _runs(spoken[:, voice]):
-                _append(turns, VoiceTurn(chunk.time(first), chunk.time(last), voice))
+        for voice in range(len(voices)):
+            found += [VoiceTurn(chunk.time(first), chunk.time(last), voice) for first, last in _runs(spoken[:, voice])]
         if spoken.any():
             last_voice = int(spoken[np.flatnonzero(spoken.any(axis=1))[-1]].argmax())
-    return _padded(sorted((turn for turns in found for turn in turns), key=lambda turn: (turn.start, turn.end)))
+    return _padded(_joined(sorted(found, key=lambda turn: (turn.start, turn.end))))
 
 
 def _spoken(chunk: HeardChunk, voices: Voices, last_voice: int, *, overlap: bool) -> Flags:
@@ -106,12 +107,20 @@ def _runs(flags: Flags) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _append(turns: list[VoiceTurn], turn: VoiceTurn) -> None:
-    """Add a turn, or make the last one longer if it goes on after a breath."""
-    if turns and turn.start - turns[-1].end < _JOIN:
-        turns[-1] = VoiceTurn(turns[-1].start, max(turn.end, turns[-1].end), turn.voice)
-    else:
-        turns.append(turn)
+def _joined(turns: Sequence[VoiceTurn]) -> list[VoiceTurn]:
+    """Turns in order of their starts, of which one that goes on after a breath is one, unless another speaks in it."""
+    made: list[VoiceTurn] = []
+    latest: dict[int, int] = {}  # each voice's last turn
+    for turn in turns:
+        at = latest.get(turn.voice)
+        if at is not None and turn.start - made[at].end < _JOIN:
+            others = (made[index].end for voice, index in latest.items() if voice != turn.voice)
+            if max(others, default=0.0) <= made[at].end + _BESIDE or turn.start <= made[at].end + _BESIDE:
+                made[at] = VoiceTurn(made[at].start, max(turn.end, made[at].end), turn.voice)
+                continue
+        latest[turn.voice] = len(made)
+        made.append(turn)
+    return made
 
 
 def _padded(turns: list[VoiceTurn]) -> list[VoiceTurn]:

@@ -31,6 +31,7 @@ class WhoSpeaks:
 
     def between(self, start: float, end: float, before: Speaker | None = None) -> Speaker | None:
         """Who speaks most between two times; `before`, who spoke last, where several speak as much."""
+        end = max(end, start + _AS_MUCH)
         shares: dict[Speaker, float] = {}
         first = max(bisect_right(self._cuts, start) - 1, 0)
         for index in range(first, bisect_left(self._cuts, end)):
@@ -40,7 +41,7 @@ class WhoSpeaks:
         if not shares:
             return self._nearest((start + end) / 2)
         most = max(shares.values())
-        if before is not None and shares.get(before, 0.0) > most - _AS_MUCH:
+        if before is not None and shares.get(before, 0.0) > most - _AS_MUCH / 2:
             return before
         return max(shares, key=shares.__getitem__)
 
@@ -61,13 +62,12 @@ class WhoSpeaks:
 
 def with_speakers(segments: Iterable[Segment], who: WhoSpeaks) -> Iterator[Segment]:
     """The segments with a speaker for every word, parted where the speaker changes."""
-    last: Speaker | None = None
     for segment in segments:
         if not segment.words:
-            last = who.between(segment.start, segment.end, last)
-            yield replace(segment, speaker=last)
+            yield replace(segment, speaker=who.between(segment.start, segment.end))
             continue
         words: list[Word] = []
+        last: Speaker | None = None
         for word in segment.words:
             last = who.between(word.start, word.end, last)
             words.append(replace(word, speaker=last))
@@ -106,7 +106,7 @@ def _without_crumbs(words: Sequence[Word]) -> list[Word]:
 
 
 def _is_crumb(run: Sequence[Word], beside: Sequence[Word]) -> bool:
-    short = len(run) <= _CRUMB_WORDS and run[-1].end - run[0].start <= _CRUMB_SECONDS
+    short = len(run) <= _CRUMB_WORDS and run[-1].end - run[0].start <= _CRUMB_SECONDS + _AS_MUCH
     return short and len(beside) > len(run)
 
 

@@ -133,12 +133,11 @@ class Form:
         return [item for value in values for item in _split(value, name)]
 
     def repeated(self, name: str) -> list[str]:
-        """A list whose values may have commas: name[] or name repeated, or a JSON array, in the order sent."""
+        """A list whose values may have commas: name[] or name repeated, or a JSON array, without blanks."""
         pattern = re.compile(re.escape(name) + r"(\[\d*\])?")
         values = [value for field, value in self._texts if pattern.fullmatch(field)]
-        return [
-            item for value in values for item in (_split(value, name) if value.lstrip().startswith("[") else [value])
-        ]
+        parts = (_split(value, name) if value.lstrip().startswith("[") else [value.strip()] for value in values)
+        return [item for some in parts for item in some if item]
 
     def has(self, name: str) -> bool:
         """Whether the field is there in any form, even as a file."""

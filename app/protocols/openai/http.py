@@ -85,14 +85,14 @@ async def _recognize(request: Request, task: Task) -> Response:
         wishes = read_wishes(form, task, model, settings)
         headers = {"x-asr-model": model.id}
         drawing = _drawing(wishes, settings)
-        naming = _options(service, wishes, ticket)
-        options = await streaming.while_connected(request.receive, naming)
+        ticket.begin(streamed=wishes.stream)
+        options = await streaming.while_connected(request.receive, _options(service, wishes, ticket))
         if wishes.stream:
             feed = streaming.Feed(service.stream(path, model.id, options, ticket, declared), stack.pop_all())
             return await _streamed(request, feed, drawing, headers)
         work = service.transcribe(path, model.id, options, ticket, declared)
         transcript = await streaming.while_connected(request.receive, work)
-        if wishes.options.speakers is not None and options.speakers is None:
+        if wishes.options.speakers is not None and options.speakers is None and not options.split_channels:
             transcript = replace(transcript, warnings=(*transcript.warnings, SPEAKERS_UNAVAILABLE))
         # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
         return await asyncio.to_thread(_rendered, transcript, wishes, drawing.label, headers)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from app.audio.declared import declared_sound
-from app.domain.errors import EngineFailure, InvalidParameter
+from app.domain.errors import EngineFailure, InvalidParameter, UndecodableAudio
 from app.domain.options import Task
 from app.domain.speakers import KnownVoice, SpeakerOptions
 from app.protocols.openai.forms import Form, bounded
 from app.service.admission import Ticket
 from app.service.service import SpeechService
-from app.service.voices.names import clean_name
+from app.service.voices.names import clean_name, name_key
 from app.settings import Settings
 
 DIARIZED = "diarized_json"
@@ -74,9 +73,9 @@ def read_speaker_wishes(form: Form, task: Task, shape: str, settings: Settings) 
     options = _options(form)
     references = _references(form)
     voices = _voices(form)
-    given = next((name for name in _ABOUT_SPEAKERS if form.has(name)), None)
+    given = next((name for name in _ABOUT_SPEAKERS if form.repeated(name)), None)
     _check_contradictions(said, shape, given, split=split)
-    asked = said or given is not None or shape == DIARIZED
+    asked = said or given is not None or (shape == DIARIZED and not split)
     by_default = said is None and settings.speaker_diarization == "default" and task == "transcribe"
     if not (asked or by_default) or shape not in SHOWING:
         return SpeakerWishes(split_channels=split, roles=roles)
@@ -120,7 +119,7 @@ def _names(form: Form, name: str, most: int) -> tuple[str, ...]:
         cleaned = tuple(clean_name(one) for one in names)
     except InvalidParameter as error:
         raise InvalidParameter(f"{name}: {error.message}", param=name) from error
-    if len(set(cleaned)) < len(cleaned):
+    if len({name_key(one) for one in cleaned}) < len(cleaned):
         raise InvalidParameter(f"{name} has a name twice.", param=name)
     return cleaned
 
@@ -161,10 +160,13 @@ async def known_voices(
 async def _referenced(service: SpeechService, name: str, url: str, ticket: Ticket, param: str) -> KnownVoice:
     media_type, sound = _decoded(url, param)
     try:
+        declared = declared_sound(media_type)
+    except UndecodableAudio as error:
+        raise UndecodableAudio(error.message, param=param) from error
+    try:
         with NamedTemporaryFile(dir=service.settings.temp_dir, prefix="upload-") as stored:
             stored.write(sound)
             stored.flush()
-            declared = declared_sound(media_type)
             return KnownVoice(name, (await service.voiceprint(Path(stored.name), ticket, declared, param),))
     except OSError as error:
         raise EngineFailure("The reference could not be stored.") from error
@@ -177,5 +179,5 @@ def _decoded(url: str, param: str) -> tuple[str, bytes]:
         raise InvalidParameter(f"{param} must be a data URL: data:audio/wav;base64,...", param=param)
     try:
         return match["type"], base64.b64decode("".join(match["data"].split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # not base64, or not even ASCII
         raise InvalidParameter(f"{param} is not base64.", param=param) from error

@@ -231,3 +231,19 @@ def test_anything_makes_voices(data: st.DataObject) -> None:
             assert len(found) >= min(least, number)
     if count is None and most is not None:
         assert len(found) <= most
+
+
+def test_a_stranger_does_not_keep_other_short_voices() -> None:
+    voices = people(3)
+    similar = alike(voices[0], voices[1], 0.4)
+    embeddings = unit(np.stack([voices[0]] * 10 + [similar, voices[2]]))
+    seconds = np.array([1.6] * 11 + [1.2], np.float32)
+    assert len(find_voices(embeddings[:-1], seconds[:-1])) == 1
+    assert len(find_voices(embeddings, seconds)) == 2
+
+
+def test_a_thousand_voices_take_a_moment() -> None:
+    embeddings = unit(np.random.default_rng(5).normal(size=(5000, 192)).astype(np.float32))
+    began = time.process_time()
+    assert len(find_voices(embeddings, long(embeddings))) <= 300
+    assert time.process_time() - began < 20

@@ -290,3 +290,34 @@ def test_two_voices_are_refused_and_a_word_of_another_is_not() -> None:
     assert caught.value.param == "sample"
     made = voiceprint(((0.0, 20.0, 0), (20.0, 21.5, 1)))
     assert made.embedding == pytest.approx(VOICES[0])
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_short_interjection_is_a_turn_of_its_own(overlap: bool) -> None:
+    schedule = ((0.0, 5.0, 0), (5.0, 5.24, 1), (5.24, 9.0, 0), (12.0, 15.0, 1))
+
+    async def scenario(diarizer: Diarizer) -> None:
+        speech = [SpeechSpan(0.0, 9.0), SpeechSpan(12.0, 15.0)]
+        found = await diarizer.diarize(SOUND, speech, SpeakerOptions(overlap=overlap))
+        told = [(turn.speaker.number, round(turn.start, 1), round(turn.end, 1)) for turn in found.turns]
+        assert told == [(0, 0.0, 5.0), (1, 5.0, 5.2), (0, 5.2, 9.1), (1, 11.9, 15.1)]
+
+    with_diarizer(StubSpeakers(schedule), scenario)
+
+
+def test_waiting_for_others_is_no_work() -> None:
+    speech = [SpeechSpan(0.0, 9.0)]
+
+    def measured(recordings: int) -> float:
+        speakers = StubSpeakers(((0.0, 9.0, 0),))
+        speakers.segmenter.before = lambda: time.sleep(0.1)
+        work: list[float] = []
+
+        async def scenario(diarizer: Diarizer) -> None:
+            await asyncio.gather(*(diarizer.diarize(SOUND, speech, ANYBODY) for _ in range(recordings)))
+            work.append(diarizer.work(speech))
+
+        with_diarizer(speakers, scenario, threads=1)
+        return work[0]
+
+    assert measured(8) < 2 * measured(1)

@@ -155,3 +155,9 @@ def test_nothing_is_lost_said_twice_or_swallowed(seed: int) -> None:
             assert after.start - before.end <= LONGEST_SILENCE
     for before, after in itertools.pairwise(made):
         assert before.end <= after.start
+
+
+def test_a_piece_that_begins_without_a_space_gets_one() -> None:
+    one = Segment(0, 1, "He left.", (Word("He", 0, 0.5), Word("left.", 0.5, 1)))
+    two = Segment(1.5, 2, "...and so", (Word("...and", 1.5, 1.8, space_before=False), Word("so", 1.8, 2)))
+    assert [made.text for made in layered([one, two])] == ["He left. ...and so"]

@@ -122,9 +122,14 @@ def test_a_segment_without_word_times_is_who_speaks_most_of_it() -> None:
     assert told(found, segment("a b c d e f", timed=False)) == [(BERT, "a b c d e f")]
 
 
-def test_the_last_speaker_is_remembered_from_segment_to_segment() -> None:
+def test_segments_are_told_alike_together_and_one_by_one() -> None:
     found = who((0, 1, BERT), (2, 9, ANNA), (2, 9, BERT))
-    assert told(found, segment("a b", 0), segment("c d", 4)) == [(BERT, "a b"), (BERT, "c d")]
+    one, two = segment("a b", 0), segment("c d", 4)
+    assert told(found, one, two) == told(found, one) + told(found, two)
+
+
+def test_a_word_of_no_length_in_overlap_stays_with_who_spoke_last() -> None:
+    assert who((1, 5, ANNA), (2, 6, BERT)).between(3, 3, before=BERT) == BERT
 
 
 @pytest.mark.parametrize(
