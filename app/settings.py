@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("temp_dir", "log_file", mode="before")
+    @field_validator("temp_dir", "log_file", "speaker_labels", mode="before")
     @classmethod
     def _blank_is_none(cls, value: object) -> object:
         return None if value == "" else value

@@ -244,9 +244,14 @@ def check_text(answer: str) -> None:
     assert not answer.startswith("{")
 
 
+def check_speakers(answer: str) -> None:
+    assert {segment["speaker"] for segment in json.loads(answer)["segments"]} == {"A", "B"}
+
+
 CHECKS: dict[str, Callable[[str], None]] = {
     "response_format=json": check_json,
     "response_format=srt": check_subtitles,
+    "response_format=diarized_json": check_speakers,
     "response_format=verbose_json": check_words,
     "stream=true": check_events,
     "response_format=text": check_text,
