@@ -42,6 +42,7 @@ class Health(Ready):
     model_reason: str
     passed_over: list[PassedOver]
     models: list[str] = Field(description="Models that answer now, the default first.")
+    speakers: bool = Field(description="Whether speakers can be told apart.")
     threads: int = Field(description="Compute threads of all engines together.")
     active_requests: int
     waiting_pieces: int = Field(description="Pieces of recordings that wait for a recogniser.")
@@ -73,6 +74,7 @@ async def health(request: Request) -> Health:
         model_reason=service.choice.reason,
         passed_over=[PassedOver(model=model, reason=reason) for model, reason in service.choice.passed_over],
         models=[model.id for model in service.models()],
+        speakers=service.tells_speakers,
         threads=service.settings.threads,
         active_requests=service.active,
         waiting_pieces=service.waiting_pieces,

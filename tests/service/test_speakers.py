@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from house import ENGLISH, SPANS, House, furnished, transcribed
 from pipeline.stubs import VOICES, StubSpeakers, clock_pcm
@@ -89,6 +90,19 @@ def test_without_them_everything_else_is_served(
 
     house.run(scenario)
     assert f"speakers will not be told apart: {error.message}" in caplog.text
+
+
+def test_health_says_whether_speakers_are_told_apart(house: House) -> None:
+    async def scenario(client: httpx.AsyncClient) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                body = (await client.get("/health")).json()
+                if body["status"] == "ready":
+                    break
+                await asyncio.sleep(0.01)
+        assert body["speakers"] is True
+
+    house.serve(scenario)
 
 
 def test_off_loads_nothing(house: House, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ from app.pipeline.diarization.matching import best_first
 from app.pipeline.diarization.turns import VoiceTurn, turns_of
 
 LEAST_SAMPLE_SECONDS = 1.0
-"""Speech that a voiceprint needs. Shorter ones are too often like somebody else's (docs/speakers.md)."""
+"""Speech that a voiceprint needs: less is a word or two, whose sounds say more than the voice."""
 _ANOTHER = 0.25
 """The part of a sample that a second voice may have before the sample is refused."""
 _MEMORY = 0.1

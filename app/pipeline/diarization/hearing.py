@@ -26,8 +26,8 @@ _PART = 4.0
 """A run is parted into equal parts of at most so many seconds, each of which is somebody's by itself: the segmenter
 may have missed a change of speakers."""
 _WINDOW = 1.6
-"""Seconds in the middle of a part that are embedded. More costs time and tells little more: at 1.5 s and more, 99 of
-100 pairs of one speaker are more alike than 99 of 100 pairs of two (`python -m benchmarks.speakers`)."""
+"""Seconds in the middle of a part that are embedded: about what the encoder was made for (FunASR's windows are 1.5 s).
+Embedding is most of the work of telling speakers apart (`python -m benchmarks.speakers`)."""
 _SHORTEST = 0.5
 """A shorter part is embedded only when its speaker has none that is longer."""
 _LEAST = 0.2
@@ -83,11 +83,8 @@ def chunks(spans: Sequence[SpeechSpan], longest: float) -> list[Chunk]:
         inside: list[SpeechSpan] = []
         while waiting and waiting[-1].end <= start + longest:
             inside.append(waiting.pop())
-        if (
-            waiting
-            and waiting[-1].start < start + longest
-            and not (inside and inside[-1].end >= start + longest - _CHUNK_SLACK)
-        ):
+        ends_in_pause = inside and inside[-1].end >= start + longest - _CHUNK_SLACK
+        if waiting and waiting[-1].start < start + longest and not ends_in_pause:
             span = waiting.pop()
             inside.append(SpeechSpan(span.start, start + longest))
             waiting.append(SpeechSpan(start + longest, span.end))
