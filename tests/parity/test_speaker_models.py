@@ -14,7 +14,6 @@ from app.domain.engines import SpeakerModels
 from app.engines import speakers
 from app.settings import Settings
 from benchmarks import audio
-from tests.models import speaker_graphs
 
 pytestmark = pytest.mark.heavy
 
@@ -115,6 +114,8 @@ def _reference(torch: Any, parameters: dict[str, np.ndarray]) -> Any:
 
 
 def test_the_graphs_are_what_the_recipe_makes(tmp_path: Path) -> None:
+    from tests.models import speaker_graphs  # noqa: PLC0415 - needs onnx, which only the heavy environment has
+
     for made in speaker_graphs.write(tmp_path):
         assert made.read_bytes() == (speaker_graphs.GRAPHS / made.name).read_bytes(), made.name
 
