@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,8 @@ def clip(phone_call: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check_cues(cues: list[Cue], text: str, seconds: float) -> None:
     assert cues
-    assert plain(" ".join(said for _, _, said in cues)) == plain(text)
+    assert all(re.match(r"\[Speaker[12]\] ", said) for _, _, said in cues)
+    assert plain(" ".join(said.split("] ", 1)[1] for _, _, said in cues)) == plain(text)
     for start, end, said in cues:
         assert 0 <= start < end <= seconds
         assert end - start <= 8
