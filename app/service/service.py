@@ -271,7 +271,7 @@ class SpeechService:
         loaded = self._loaded[model]
         tools = self._ready_tools()
         if options.speakers is not None and not options.split_channels:
-            self._speaker_tools()
+            self.check_speakers()
         recording = await ticket.in_time(self._decoders.decode(path, declared, split=options.split_channels))
         with recording:
             work = Transcription(tools, loaded.recognizer, loaded.batcher, options, ticket)
@@ -290,6 +290,14 @@ class SpeechService:
     def tells_speakers(self) -> bool:
         """Whether speakers can be told apart."""
         return self._diarizer is not None
+
+    def check_speakers(self) -> None:
+        """Make sure that speakers can be told apart.
+
+        Raises:
+            UnsupportedFeature, ModelUnavailable: they cannot.
+        """
+        self._speaker_tools()
 
     @property
     def encoder_id(self) -> str:

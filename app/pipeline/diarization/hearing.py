@@ -156,9 +156,8 @@ def _windows(active: Flags, step: float) -> list[Window]:
 
 def _runs(flags: Flags, bridge: int, anybody: Flags) -> Iterator[tuple[int, int]]:
     """[first, last) of every stretch of True; stretches less than `bridge` apart are one if nobody speaks between."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     run: tuple[int, int] | None = None
-    for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+    for first, last in stretches(flags):
         if run and first - run[1] <= bridge and not anybody[run[1] : first].any():
             run = run[0], last
             continue
@@ -167,6 +166,12 @@ def _runs(flags: Flags, bridge: int, anybody: Flags) -> Iterator[tuple[int, int]
         run = first, last
     if run:
         yield run
+
+
+def stretches(flags: Flags) -> list[tuple[int, int]]:
+    """[first, last) of every stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _middle(window: Window, offset: float, step: float) -> tuple[float, float]:

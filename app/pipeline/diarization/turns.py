@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.pipeline.diarization.clustering import Voices
-from app.pipeline.diarization.hearing import HeardChunk
+from app.pipeline.diarization.hearing import HeardChunk, stretches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Flags = NDArray[np.bool_]
-    Floats = NDArray[np.float32]
     Labels = NDArray[np.int64]
 
 _COMPANY = 0.5
@@ -46,7 +45,9 @@ def turns_of(chunks: Sequence[HeardChunk], voices: Voices, *, overlap: bool) -> 
     for chunk in chunks:
         spoken = _spoken(chunk, voices, last_voice, overlap=overlap)
         for voice in range(len(voices)):
-            found += [VoiceTurn(chunk.time(first), chunk.time(last), voice) for first, last in _runs(spoken[:, voice])]
+            found += [
+                VoiceTurn(chunk.time(first), chunk.time(last), voice) for first, last in stretches(spoken[:, voice])
+            ]
         if spoken.any():
             last_voice = int(spoken[np.flatnonzero(spoken.any(axis=1))[-1]].argmax())
     return _padded(_joined(sorted(found, key=lambda turn: (turn.start, turn.end))))
@@ -99,12 +100,6 @@ def _labels(chunk: HeardChunk, voices: Voices) -> Labels:
         theirs = people == person
         scores[theirs] += _COMPANY * np.average(alike[theirs], axis=0, weights=seconds[theirs])
     return scores.argmax(axis=1)
-
-
-def _runs(flags: Flags) -> list[tuple[int, int]]:
-    """[first, last) of every stretch of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _joined(turns: Sequence[VoiceTurn]) -> list[VoiceTurn]:

@@ -110,7 +110,7 @@ async def _options(service: SpeechService, wishes: Wishes, ticket: Ticket) -> Re
         return wishes.options
     if not service.tells_speakers and not speakers.asked:
         return replace(wishes.options, speakers=None)
-    _ = service.encoder_id
+    service.check_speakers()
     voices = await known_voices(speakers, service, ticket.key, ticket)
     return replace(wishes.options, speakers=replace(speakers.options, voices=voices))
 

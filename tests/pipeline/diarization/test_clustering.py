@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -186,11 +185,10 @@ def test_the_order_of_time_does_not_matter() -> None:
         assert sorted(found.seconds.tolist()) == pytest.approx(usual, rel=1e-3)
 
 
-def test_a_day_of_speech_takes_little_memory_and_time() -> None:
+def test_a_day_of_speech_takes_little_memory() -> None:
     voices = people(8)
     embeddings = said(voices, in_turn(8, 2500))
     assert len(embeddings) == 20_000
-    started = time.monotonic()
     tracemalloc.start()
     try:
         found = find_voices(embeddings, long(embeddings))
@@ -199,7 +197,6 @@ def test_a_day_of_speech_takes_little_memory_and_time() -> None:
         tracemalloc.stop()
     assert len(found) == 8
     assert peak < 3 * embeddings.nbytes
-    assert time.monotonic() - started < 30
 
 
 # --- anything ---------------------------------------------------------------------------------------------------------
@@ -242,8 +239,6 @@ def test_a_stranger_does_not_keep_other_short_voices() -> None:
     assert len(find_voices(embeddings, seconds)) == 2
 
 
-def test_a_thousand_voices_take_a_moment() -> None:
+def test_thousands_of_voices_are_bounded() -> None:
     embeddings = unit(np.random.default_rng(5).normal(size=(5000, 192)).astype(np.float32))
-    began = time.process_time()
-    assert len(find_voices(embeddings, long(embeddings))) <= 300
-    assert time.process_time() - began < 20
+    assert len(find_voices(embeddings, long(embeddings))) <= 300  # unbounded, this would not end within a test's time

@@ -320,4 +320,4 @@ def test_waiting_for_others_is_no_work() -> None:
         with_diarizer(speakers, scenario, threads=1)
         return work[0]
 
-    assert measured(8) < 2 * measured(1)
+    assert measured(8) < 3 * measured(1)  # all together would be 4 to 5 times as much
