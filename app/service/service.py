@@ -17,6 +17,7 @@ from app.domain.engines import Capabilities, Recognizer, SpeakerModels, VoiceAct
 from app.domain.errors import (
     BadAudio,
     EngineFailure,
+    ModelStoreError,
     ModelUnavailable,
     SpeechError,
     UnknownModel,
@@ -172,7 +173,10 @@ class SpeechService:
             _logger.exception("speakers will not be told apart")
 
     def _loaded_speakers(self, entry: ModelEntry) -> SpeakerModels:
-        return load_speakers(entry, self._store.ensure(entry.id), self.settings)
+        folder = self._store.locate(entry.id)
+        if folder is None:  # what could not be fetched before is not waited for again now
+            raise ModelStoreError("The models that tell speakers apart are not on this machine.")
+        return load_speakers(entry, folder, self.settings)
 
     # --- models -------------------------------------------------------------------------------------------------------
 

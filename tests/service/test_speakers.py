@@ -256,3 +256,15 @@ def test_a_click_is_somebody_without_a_name(house: House) -> None:
         assert (await transcribed(service, house.sound, options)).speakers == (Speaker(0),)
 
     house.run(scenario)
+
+
+def test_models_that_are_not_there_are_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASR_MODEL_DIR_SPEAKERS")
+
+    async def scenario(service: SpeechService) -> None:
+        assert service.ready
+        assert not service.tells_speakers
+        with pytest.raises(ModelUnavailable, match="not on this machine"):
+            await transcribed(service, house.sound, SPEAKERS)
+
+    house.run(scenario, models_dir=house.temp.parent / "nothing")
