@@ -16,6 +16,7 @@ from app import __version__
 from app.protocols import health
 from app.protocols.openai import errors as openai_errors
 from app.protocols.openai import http as openai_http
+from app.protocols.vocabularies import http as vocabularies_http
 from app.protocols.voices import http as voices_http
 from app.service import logs
 from app.service.auth import KeyRing
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     application.include_router(openai_http.router)
     application.include_router(voices_http.router)
+    application.include_router(vocabularies_http.router)
     application.include_router(health.router)
     application.add_api_route("/", _banner, include_in_schema=False)
     openai_errors.install(application)
@@ -88,6 +90,7 @@ async def _banner(request: Request) -> dict[str, object]:
             "openai_translations": "/v1/audio/translations",
             "openai_models": "/v1/models",
             "voices": "/v1/voices",
+            "vocabularies": "/v1/vocabularies",
             "health": "/health",
             "docs": "/docs",
         },

@@ -97,6 +97,24 @@ class Settings(BaseSettings):
     )
     asr_beam_size: int = Field(5, ge=1, le=16, description="Whisper's beam. 1 is faster and makes more mistakes.")
 
+    # --- text ---------------------------------------------------------------------------------------------------------
+    asr_enable_punctuation: bool = Field(
+        True, description="Put marks into the text of recognisers that write none (Paraformer). A request may say no."
+    )
+    asr_enable_itn: bool = Field(
+        True, description="Write numbers in digits where the recogniser writes them as words. A request may say no."
+    )
+    asr_hotword_correction: bool = Field(
+        True, description="Mend words that sound like a hotword and were not recognised as one."
+    )
+    max_hotwords: int = Field(10_000, ge=1, description="Most hotwords of one request or stored vocabulary.")
+    max_vocabularies: int = Field(100, ge=1, description="Most vocabularies of hotwords that each API key may store.")
+    asr_enable_lm: bool = Field(
+        True, description="Decode Paraformer with an n-gram language model, where one is on this machine."
+    )
+    lm_weight: float = Field(0.15, ge=0.0, le=10.0, description="How much the language model counts.")
+    lm_beam_size: int = Field(10, ge=1, le=100, description="Hypotheses kept while decoding with a language model.")
+
     # --- speakers -----------------------------------------------------------------------------------------------------
     speaker_diarization: Literal["default", "asked", "off"] = Field(
         "default",
@@ -142,7 +160,7 @@ class Settings(BaseSettings):
     temp_dir: Path | None = Field(None, description="Where uploads and decoded sound wait; default: the system's.")
 
     # --- enrolled voices ----------------------------------------------------------------------------------------------
-    data_dir: Path = Field(Path("data"), description="Where enrolled voices are kept (SQLite).")
+    data_dir: Path = Field(Path("data"), description="Where enrolled voices and vocabularies are kept (SQLite).")
     max_voices: int = Field(1000, ge=1, description="Most voices that each API key may enrol.")
 
     # --- how it answers -----------------------------------------------------------------------------------------------

@@ -31,13 +31,13 @@ def phone_call(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shared_audio() -> Path:
     """Recordings that are not part of the repository."""
-    folder = ROOT.parent / "shared" / "audio"
-    if not (folder / "manifest.tsv").is_file():
-        reason = "the shared recordings (../shared/audio) are not on this machine"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return folder
+    return _shared("audio", "manifest.tsv")
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Small checkpoints in the true formats, each in a folder of its own. They are not part of the repository."""
+    return _shared("models", "paraformer-tiny-onnx/model.onnx")
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +53,16 @@ def real_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     finally:
         server.process.kill()
         server.process.wait()
+
+
+def _shared(name: str, member: str) -> Path:
+    folder = ROOT.parent / "shared" / name
+    if not (folder / member).is_file():
+        reason = f"the shared {name} (../shared/{name}) are not on this machine"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
 
 
 def _store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:

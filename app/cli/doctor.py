@@ -74,7 +74,7 @@ def all_checks(settings: Settings) -> list[Check]:
     store = ModelStore(settings)
     checks = [_python(), *_hardware(machine), *_packages()]
     choice, chosen = _choice(settings, machine)
-    models, missing = _models(store, needed(choice) if choice else (), wanted(settings) if choice else ())
+    models, missing = _models(store, needed(choice) if choice else (), wanted(settings, choice) if choice else ())
     return [
         *(*checks, chosen, *models, *_mirrors(settings, missing)),
         *(_disk(settings), _port(settings), _temporary(settings), *_misspelt(settings)),

@@ -1,9 +1,10 @@
-"""`start.py models ...`: list, download, verify, pack and unpack; and getting the models ready before serving."""
+"""`start.py models ...`: list, download, verify, export, pack, unpack; and getting models ready before serving."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from app.modelstore.disk import human_size
 from app.modelstore.machine import read_machine
 from app.modelstore.progress import console_progress
 from app.modelstore.selection import Choice, choose, needed, wanted
-from app.modelstore.store import OWN_FOLDER, ModelStore
+from app.modelstore.store import OWN_FOLDER, Located, ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings
 
 
 def add_parser(commands: Any) -> None:
     """Add `models` and its own commands to argparse's `commands`."""
-    parser = commands.add_parser("models", help="list, download, verify, pack or unpack models")
+    parser = commands.add_parser("models", help="list, download, verify, export, pack or unpack models")
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     action = actions.add_parser("list", help="all models, and where each is on this machine")
@@ -34,6 +35,19 @@ def add_parser(commands: Any) -> None:
     action = actions.add_parser("verify", help="hash every file anew (of all models here, when none is named)")
     action.add_argument("ids", nargs="*", metavar="ID", help="models to verify")
     action.set_defaults(run=verify)
+
+    action = actions.add_parser(
+        "export", help="a FunASR checkpoint (Paraformer, CT punctuation) to ONNX, fp32 and int8"
+    )
+    action.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder with model.pt and config.yaml")
+    action.add_argument("out", type=Path, metavar="OUT", help="the folder to write; point ASR_MODEL_DIR_<ID> to it")
+    action.add_argument(
+        "--quantize",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether to write the int8 graph too, which a CPU is served with (the default)",
+    )
+    action.set_defaults(run=export_model)
 
     action = actions.add_parser("pack", help="write models into one tar for a machine without network")
     action.add_argument("out", type=Path, metavar="OUT", help="the tar to write")
@@ -51,23 +65,79 @@ def chosen(settings: Settings) -> Choice:
 
 
 def prepare(settings: Settings) -> Choice:
-    """Make sure that everything is there to serve the chosen model; says which it is on standard error.
+    """Make sure that there is something to serve with; says what it is on standard error.
+
+    Of an automatic choice, a model that is here already is not kept waiting by mirrors: the server fetches better ones.
 
     Raises:
         UnknownModel: ASR_MODEL names one that cannot be served.
-        ModelStoreError: a model cannot be had.
+        ModelStoreError: a model that was asked for by name cannot be had, or none of this machine's.
     """
-    choice = chosen(settings)
-    print(f"model: {choice.model_id} ({choice.reason})", file=sys.stderr)
-    for model_id, why in choice.passed_over:
-        print(f"  passed over {model_id}: {why}", file=sys.stderr)
     store = ModelStore(settings)
-    store.ensure_all(needed(choice), console_progress())
-    try:
-        store.ensure_all(wanted(settings), console_progress())
-    except DownloadFailed as error:  # the rest can be served without
-        print(f"warning: speakers will not be told apart: {error.message}", file=sys.stderr)
+    choice = first = chosen(settings)
+    later = "HF_HUB_OFFLINE is set" if settings.hf_hub_offline else "it will be fetched while serving"
+    if any(store.locate(model_id) for model_id in (choice.model_id, *choice.alternatives)):
+        while store.locate(choice.model_id) is None:
+            choice = _passing_over(choice, f"it is not on this machine ({later})")
+    with store.fetching(console_progress()) as ensure:
+        here = all(store.locate(model_id) for model_id in needed(choice))
+        choice = _with_recognizer(choice, ensure)
+        for model_id in needed(choice):
+            ensure(model_id)
+        print(f"model: {choice.model_id} ({choice.reason})", file=sys.stderr)
+        for model_id, why in first.passed_over:  # the others were told when it happened
+            print(f"  passed over {model_id}: {why}", file=sys.stderr)
+        for model_id in _absent(store, wanted(settings, choice)):
+            if here:
+                print(f"warning: serving without {model_id}: it is not on this machine ({later})", file=sys.stderr)
+            else:
+                _try(ensure, model_id)
     return choice
+
+
+def _with_recognizer(choice: Choice, ensure: Callable[[str], Path]) -> Choice:
+    """The choice whose model can be had: the first one, or else the first of its alternatives.
+
+    Raises:
+        ModelStoreError: none can; of the last one.
+    """
+    while True:
+        try:
+            ensure(choice.model_id)
+        except DownloadFailed as error:
+            if not choice.alternatives:
+                raise
+            choice = _passing_over(choice, one_line(error))
+        else:
+            return choice
+
+
+def _passing_over(choice: Choice, why: str) -> Choice:
+    """The next choice, said loudly."""
+    print(f"warning: {choice.model_id} is not served, {choice.alternatives[0]} is: {why}", file=sys.stderr)
+    return choice.falling_back(why)
+
+
+def _absent(store: ModelStore, model_ids: tuple[str, ...]) -> list[str]:
+    """Those of `model_ids` in whose place there is nothing here, not even another model of that role."""
+    models = store.catalog.models
+    wished = [entry for entry in models if entry.id in model_ids]
+    return [
+        entry.id for entry in wished if not any(store.locate(other.id) for other in models if other.role == entry.role)
+    ]
+
+
+def _try(ensure: Callable[[str], Path], model_id: str) -> None:
+    try:
+        ensure(model_id)
+    except DownloadFailed as error:
+        print(f"warning: serving without {model_id}: {one_line(error)}", file=sys.stderr)
+
+
+def one_line(error: DownloadFailed) -> str:
+    """The message without its list's line breaks."""
+    first, *reasons = error.message.splitlines()
+    return f"{first} {'; '.join(reason.removeprefix('  - ') for reason in reasons)}".rstrip()
 
 
 def list_models(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -76,7 +146,9 @@ def list_models(settings: Settings, arguments: argparse.Namespace) -> int:
     rows = [("ID", "ROLE", "SIZE", "LICENCE", "ON THIS MACHINE", "TITLE")]
     for entry in (*store.catalog.models, *store.catalog.recordings):
         role = entry.role if isinstance(entry, ModelEntry) else "recording"
-        rows.append((entry.id, role, human_size(entry.size), entry.licence, state(store, entry), entry.title))
+        known = store.entry(entry.id)
+        size = human_size(known.size) if known.files else "?"
+        rows.append((entry.id, role, size, entry.licence, state(store, entry), entry.title))
     print_table(rows)
     return 0
 
@@ -87,7 +159,12 @@ def state(store: ModelStore, entry: CatalogEntry) -> str:
         found = store.find(entry.id)
     except ModelStoreError as error:
         return error.message
-    return found.origin if found else "no"
+    return located(found) if found else "no"
+
+
+def located(found: Located) -> str:
+    """Whose folder it is, and whether anybody stated what should be in it."""
+    return f"{found.origin}, as found" if found.as_found else found.origin
 
 
 def download(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -95,13 +172,15 @@ def download(settings: Settings, arguments: argparse.Namespace) -> int:
     store = ModelStore(settings)
     if arguments.all and arguments.ids:
         raise UnknownModel("Name models, or say --all; not both.")
-    ids: list[str] = arguments.ids or [*needed(chosen(settings)), *wanted(settings)]
-    if arguments.all:
-        ids = [entry.id for entry in store.catalog.models]
+    ids: list[str] = [entry.id for entry in store.catalog.models] if arguments.all else arguments.ids
     for model_id in ids:
         store.find(model_id)  # a misspelt second name is told before the first is fetched
-    for model_id, folder in store.ensure_all(ids, console_progress()).items():
-        print(f"{model_id}: {folder}")
+    with store.fetching(console_progress()) as ensure:
+        if not ids:
+            choice = _with_recognizer(chosen(settings), ensure)
+            ids = [*needed(choice), *wanted(settings, choice)]
+        for model_id in ids:
+            print(f"{model_id}: {ensure(model_id)}")
     return 0
 
 
@@ -111,10 +190,25 @@ def verify(settings: Settings, arguments: argparse.Namespace) -> int:
     everything = [entry.id for entry in (*store.catalog.models, *store.catalog.recordings)]
     here = [entry_id for entry_id in everything if store.target(entry_id).is_dir() or store.find(entry_id)]
     for model_id in arguments.ids or here:
-        located = store.verify(model_id)
-        print(f"{model_id}: {'not checked (own folder)' if located.origin == OWN_FOLDER else 'OK'}  {located.path}")
+        found = store.verify(model_id)
+        print(f"{model_id}: {_verdict(found)}  {found.path}")
     if not arguments.ids and not here:
         print("no models on this machine yet: python start.py models download")
+    return 0
+
+
+def _verdict(found: Located) -> str:
+    if found.origin == OWN_FOLDER:
+        return "not checked (own folder)"
+    return "OK (unchanged since it was found; no hub was asked)" if found.as_found else "OK"
+
+
+def export_model(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Write a checkpoint's graphs. Needs torch and FunASR, which serving does not."""
+    from app.modelstore.exporting import export  # noqa: PLC0415 - as below
+
+    for path in export(arguments.checkpoint, arguments.out, quantize=arguments.quantize, progress=print):
+        print(path)
     return 0
 
 

@@ -27,7 +27,11 @@ class Capabilities:
     """What a recogniser can do; a protocol asks here and answers clearly instead of ignoring a wish.
 
     `max_seconds` is the longest piece it takes, `preferred_seconds` the length at which it works best, `max_silence`
-    the longest pause in a piece, in seconds, across which it goes on listening.
+    the longest pause in a piece, in seconds, across which it goes on listening. `hotwords`: terms change what it hears
+    (elsewhere they are corrected towards afterwards). `punctuates` and `writes_numbers` say whether its text has marks
+    and digits; `detects_language`, whether it tells languages apart by sound and can be made to hear one: if not,
+    it hears whichever of its languages is spoken, and `Hypothesis.language` is read off the text. `language_model`: it
+    decodes with a separate one.
     """
 
     languages: frozenset[str]
@@ -40,6 +44,10 @@ class Capabilities:
     hotwords: bool = False
     temperature: bool = False
     logprobs: bool = False
+    punctuates: bool = True
+    writes_numbers: bool = True
+    detects_language: bool = True
+    language_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +194,31 @@ class VoiceActivityDetector(Protocol):
 
     def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
         """Spans of speech in order, not overlapping. Blocking; reads the sound a stretch at a time."""
+        ...
+
+
+class Punctuator(Protocol):
+    """Puts marks between words that came without. Called from several threads at once; keeps no state between calls."""
+
+    @property
+    def id(self) -> str:
+        """The catalog id of the model."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """ISO-639 codes of the languages it knows."""
+        ...
+
+    def marks(self, words: Sequence[str]) -> list[str]:
+        """What follows each word: "" or one of the full-width marks ， 。 ？ 、. Blocking.
+
+        `words` are single characters of languages written without spaces, whole words of others. The last one is
+        always followed by 。 or ？.
+
+        Raises:
+            EngineFailure: the model failed.
+        """
         ...
 
 

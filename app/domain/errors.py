@@ -4,10 +4,13 @@
     ├── RequestError                 the caller can mend it
     │   ├── AuthenticationFailed     no key, or a wrong one
     │   ├── InvalidParameter         a field's value makes no sense
+    │   │   └── InvalidHotwords      hotwords cannot be read
     │   ├── UnsupportedFeature       it makes sense, but not to the model that would answer
     │   ├── UnknownModel             no such model, or it is not loaded
     │   ├── UnknownVoice             no such enrolled voice (of this caller's)
     │   ├── VoiceExists              the name is taken by another enrolled voice
+    │   ├── UnknownVocabulary        no such stored vocabulary (of this caller's)
+    │   ├── VocabularyExists         the name is taken by another stored vocabulary
     │   ├── BadAudio                 nothing can be made of the bytes
     │   │   ├── EmptyAudio           no bytes at all
     │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
@@ -23,6 +26,7 @@
     │   ├── DownloadFailed           every mirror failed
     │   └── VerificationFailed       the bytes on disk are not the catalog's
     ├── VoicesUnavailable            the database of enrolled voices cannot be used
+    ├── VocabulariesUnavailable      the database of stored vocabularies cannot be used
     └── EngineFailure                the machine's fault: a decoder or recogniser died
 
 A leaf knows its meaning (`code`, `param`), never an HTTP status: each protocol has one place that turns
@@ -62,6 +66,10 @@ class InvalidParameter(RequestError):
     code = "invalid_value"
 
 
+class InvalidHotwords(InvalidParameter):
+    private = True
+
+
 class UnsupportedFeature(RequestError):
     code = "unsupported_feature"
 
@@ -77,6 +85,14 @@ class UnknownVoice(RequestError):
 
 class VoiceExists(RequestError):
     code = "voice_exists"
+
+
+class UnknownVocabulary(RequestError):
+    code = "vocabulary_not_found"
+
+
+class VocabularyExists(RequestError):
+    code = "vocabulary_exists"
 
 
 class BadAudio(RequestError):
@@ -146,6 +162,10 @@ class VerificationFailed(ModelStoreError):
 
 class VoicesUnavailable(SpeechError):
     code = "voices_unavailable"
+
+
+class VocabulariesUnavailable(SpeechError):
+    code = "vocabularies_unavailable"
 
 
 class EngineFailure(SpeechError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.domain.hotwords import Hotword
 from app.domain.speakers import SpeakerOptions
 
 Task = Literal["transcribe", "translate"]
@@ -29,6 +30,8 @@ class RecognitionOptions:
 
     `language` forces an ISO-639 code; `languages` are the candidates detection may choose from (empty: all).
     `prompt` is preceding text or style, `hotwords` are terms to listen for. `temperature` 0 is beam search.
+    `punctuation` False takes marks out. `itn` writes numbers said as words in digits (None: where the recogniser does
+    not).
     `timed` asks for segment and word times (costs an alignment), `logprobs` for every token's probability.
     `speakers` asks to tell speakers apart. `split_channels` recognises each channel by itself; its speaker then is the
     channel, named by `channel_roles` in order.
@@ -37,7 +40,9 @@ class RecognitionOptions:
     language: str | None = None
     languages: tuple[str, ...] = ()
     prompt: str = ""
-    hotwords: tuple[str, ...] = ()
+    hotwords: tuple[Hotword, ...] = ()
+    punctuation: bool = True
+    itn: bool | None = None
     temperature: float = 0.0
     task: Task = "transcribe"
     timed: bool = True

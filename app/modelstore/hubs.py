@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,8 @@ MAX_DROPS = 50
 """A line may drop this often during one file, as long as bytes arrive in between."""
 
 BLOCK = 128 * 1024
+MAX_IN_MEMORY = 16 * 1024 * 1024
+"""Bytes: lists of files have thousands, and hubs hash every file above 10 MB (Hugging Face) themselves."""
 
 
 class HubClient:
@@ -42,6 +45,36 @@ class HubClient:
         """Close the connections."""
         self._client.close()
 
+    def listing(self, url: str) -> object:
+        """The JSON at `url`: a repository's list of files.
+
+        Raises:
+            MirrorError: it cannot be reached, or answers something else.
+        """
+        try:
+            return json.loads(self.read(url))
+        except (ValueError, RecursionError) as error:
+            raise MirrorError("its list of files is not JSON") from error
+
+    def read(self, url: str) -> bytes:
+        """What is at `url`, which must be small.
+
+        Raises:
+            MirrorError: it cannot be reached, refuses, or sends more than MAX_IN_MEMORY.
+        """
+        body = bytearray()
+        try:
+            with self._client.stream("GET", url) as response:
+                if not response.is_success:
+                    raise MirrorError(f"it answers {response.status_code} {response.reason_phrase}".rstrip())
+                for block in response.iter_bytes(BLOCK):
+                    body += block
+                    if len(body) > MAX_IN_MEMORY:
+                        raise MirrorError(f"it sends more than {MAX_IN_MEMORY} bytes where few were expected")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise MirrorError(self._describe(error), down=True) from error
+        return bytes(body)
+
     def download(self, url: str, file: ModelFile, target: Path, label: str, progress: Progress) -> None:
         """Fetch `url` to `target`. What arrives is kept beside it in a .part file until all is there and verified.
 
@@ -63,7 +96,7 @@ class HubClient:
             progress.finish()
         if not is_intact(part, file):
             part.unlink()
-            raise MirrorError("it sends other bytes than the catalog's (sha256 differs)")
+            raise MirrorError(f"it sends other bytes than {file.stated_by} says (sha256 differs)")
         part.replace(target)
 
     def _receive_all(self, url: str, file: ModelFile, part: Path, progress: Progress) -> None:
@@ -87,7 +120,7 @@ class HubClient:
                 for block in response.iter_raw(BLOCK):
                     offset += len(block)
                     if offset > file.size:
-                        raise MirrorError("it sends more bytes than the catalog says")
+                        raise MirrorError(f"it sends more bytes than {file.stated_by} says")
                     stream.write(block)
                     progress.advance(len(block))
         if offset < file.size:
@@ -117,5 +150,5 @@ def _accepted_offset(response: httpx.Response, file: ModelFile, offset: int) -> 
         offset = 0
     length = response.headers.get("content-length", "")
     if length.isdigit() and offset + int(length) != file.size:
-        raise MirrorError(f"it offers {offset + int(length)} bytes, the catalog says {file.size}")
+        raise MirrorError(f"it offers {offset + int(length)} bytes, {file.stated_by} says {file.size}")
     return offset

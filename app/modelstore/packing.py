@@ -8,18 +8,21 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from app.domain.errors import ModelStoreError, VerificationFailed
 from app.modelstore.catalog import CatalogEntry, ModelFile
 from app.modelstore.disk import CHUNK, is_intact
+from app.modelstore.manifests import as_found, described, fits, read_files
 from app.modelstore.progress import Progress, SilentProgress
 from app.modelstore.store import OWN_FOLDER, ModelStore, hinted
 
 MANIFEST = "manifest.json"
 FORMAT = "speech-server-models/1"
 MANIFEST_LIMIT = 1024 * 1024
+_STATED_BY = "the tar it came in"
 
 
 def pack(store: ModelStore, entry_ids: Sequence[str], out: Path, progress: Progress | None = None) -> list[str]:
@@ -31,16 +34,14 @@ def pack(store: ModelStore, entry_ids: Sequence[str], out: Path, progress: Progr
         VerificationFailed: a file is not the catalog's.
         ModelStoreError: there is nothing to pack, a model is not here, or `out` cannot be written.
     """
-    entries = _chosen(store, entry_ids)
     report = progress or SilentProgress()
+    entries: list[CatalogEntry] = []
     folders: dict[str, Path] = {}
-    for entry in entries:
-        located = store.verify(entry.id)
-        if located.origin == OWN_FOLDER and not all(is_intact(located.path / file.path, file) for file in entry.files):
-            raise VerificationFailed(
-                f"{entry.id}: the folder set for it holds other files than the catalog's; not packed."
-            )
-        folders[entry.id] = located.path
+    for entry_id in _chosen(store, entry_ids):
+        located = store.verify(entry_id)
+        entry = store.entry(entry_id)
+        entries.append(_of_own_folder(entry, located.path) if located.origin == OWN_FOLDER else entry)
+        folders[entry_id] = located.path
     try:
         with tempfile.NamedTemporaryFile(dir=out.absolute().parent, prefix=f".{out.name}-", delete=False) as stream:
             unfinished = Path(stream.name)
@@ -55,11 +56,18 @@ def pack(store: ModelStore, entry_ids: Sequence[str], out: Path, progress: Progr
     return [entry.id for entry in entries]
 
 
-def _chosen(store: ModelStore, entry_ids: Sequence[str]) -> list[CatalogEntry]:
+def _of_own_folder(entry: CatalogEntry, folder: Path) -> CatalogEntry:
+    """The entry as it lies in a folder that an operator named. Files that nobody stated are what they are there."""
+    files = entry.files or as_found(entry, folder)
+    if not files or not all(is_intact(folder / file.path, file) for file in files):
+        raise VerificationFailed(f"{entry.id}: the folder set for it holds other files than the catalog's; not packed.")
+    return replace(entry, files=files)
+
+
+def _chosen(store: ModelStore, entry_ids: Sequence[str]) -> list[str]:
     if entry_ids:
-        return [store.catalog.entry(entry_id) for entry_id in dict.fromkeys(entry_ids)]
-    everything: list[CatalogEntry] = [*store.catalog.models, *store.catalog.recordings]
-    here = [entry for entry in everything if store.find(entry.id)]
+        return [store.catalog.entry(entry_id).id for entry_id in dict.fromkeys(entry_ids)]
+    here = [entry.id for entry in (*store.catalog.models, *store.catalog.recordings) if store.find(entry.id)]
     if not here:
         raise hinted(
             ModelStoreError("There is no model on this machine to pack."), "fetch them: python start.py models download"
@@ -83,8 +91,7 @@ def _write(stream: IO[bytes], entries: Sequence[CatalogEntry], folders: dict[str
 
 
 def _described(entry: CatalogEntry) -> dict[str, Any]:
-    files = [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in entry.files]
-    return {"id": entry.id, "files": files}
+    return {"id": entry.id, "files": described(entry.files)}
 
 
 def unpack(store: ModelStore, source: Path, progress: Progress | None = None) -> list[str]:
@@ -128,11 +135,21 @@ def _read_manifest(store: ModelStore, archive: tarfile.TarFile) -> list[CatalogE
         raise VerificationFailed(f"Its {MANIFEST} cannot be read.") from error
     if not ids:
         raise VerificationFailed(f"Its {MANIFEST} has another format than {FORMAT}, or is empty.")
-    entries = [store.catalog.entry(entry_id) for entry_id in ids]
-    for entry, item in zip(entries, described, strict=True):
-        if item != _described(entry):
-            raise VerificationFailed(f"{entry.id}: the tar was made for other files than this version's catalog names.")
-    return entries
+    return [_agreed(store.entry(entry_id), item) for entry_id, item in zip(ids, described, strict=True)]
+
+
+def _agreed(entry: CatalogEntry, item: dict[str, Any]) -> CatalogEntry:
+    """The entry whose files the tar describes. Files that the catalog only names are what the tar says they are."""
+    if entry.hub_files:
+        try:
+            files = read_files(item, _STATED_BY)
+        except (KeyError, TypeError, ValueError) as error:
+            raise VerificationFailed(f"Its {MANIFEST} cannot be read.") from error
+        if fits(entry, files):
+            return replace(entry, files=files)
+    elif item == _described(entry):
+        return entry
+    raise VerificationFailed(f"{entry.id}: the tar was made for other files than this version's catalog names.")
 
 
 def _extract(archive: tarfile.TarFile, entries: Sequence[CatalogEntry], work: Path) -> None:
@@ -168,5 +185,7 @@ def _copy(stream: IO[bytes], target: Path) -> None:
 
 def _place(store: ModelStore, entry: CatalogEntry, unpacked: Path, progress: Progress) -> None:
     with store.writing(entry, progress):
+        if entry.hub_files:
+            store.manifests.record(entry, entry.files)
         store.adopt(entry, unpacked)
         progress.note(f"{entry.id}: placed")

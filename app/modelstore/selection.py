@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import UnknownModel
 from app.modelstore.catalog import CATALOG, Catalog
@@ -13,18 +13,27 @@ from app.settings import Settings
 BASE_MODEL = "whisper-base"
 """The one that always starts: small, and to be had without a model hub."""
 
+_WITHOUT_MARKS = frozenset({"paraformer"})
+"""Engines that write no marks."""
+
 LARGE_GPU_BYTES = 31 * GIBIBYTE
 """What a card sold as 32 GB reports at least: 32,607 or 32,510 MiB, never the full 32,768."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The model to serve, why, and which better ones were passed over (id, why)."""
+    """The model to serve and why, which better ones were passed over (id, why), and which come next if it fails."""
 
     model_id: str
     reason: str
     passed_over: tuple[tuple[str, str], ...] = ()
     by_name: bool = False
+    alternatives: tuple[str, ...] = ()
+
+    def falling_back(self, why: str) -> Choice:
+        """The next choice, with this one passed over. There must be an alternative."""
+        passed_over = (*self.passed_over, (self.model_id, why))
+        return replace(self, model_id=self.alternatives[0], passed_over=passed_over, alternatives=self.alternatives[1:])
 
 
 def choose(settings: Settings, machine: Machine, engines: Collection[str], catalog: Catalog = CATALOG) -> Choice:
@@ -39,20 +48,28 @@ def choose(settings: Settings, machine: Machine, engines: Collection[str], catal
     if wanted and wanted.lower() != "auto":
         return _by_name(wanted, engines, catalog)
     ranking, reason = preferences(settings, machine)
-    passed_over: list[tuple[str, str]] = []
-    for model_id in ranking:
-        obstacle = _obstacle(model_id, engines, catalog)
-        if obstacle is None:
-            return Choice(model_id, f"the best available for {reason}", tuple(passed_over))
-        passed_over.append((model_id, obstacle))
-    raise UnknownModel("This version has no engine for any of its models.")
+    obstacles = {model_id: _obstacle(model_id, engines, catalog) for model_id in ranking}
+    able = [model_id for model_id in ranking if obstacles[model_id] is None]
+    if not able:
+        raise UnknownModel("This version has no engine for any of its models.")
+    better = ranking[: ranking.index(able[0])]
+    passed_over = tuple((model_id, obstacles[model_id] or "") for model_id in better)
+    return Choice(able[0], f"the best available for {reason}", passed_over, alternatives=tuple(able[1:]))
 
 
-def wanted(settings: Settings, catalog: Catalog = CATALOG) -> tuple[str, ...]:
-    """Ids of what is served better with, and without where it cannot be had: what tells speakers apart."""
-    if settings.speaker_diarization == "off":
-        return ()
-    return tuple(entry.id for entry in catalog.models if entry.role == "speakers")
+def wanted(settings: Settings, choice: Choice, catalog: Catalog = CATALOG) -> tuple[str, ...]:
+    """Ids of what is served better with, and without where it cannot be had: what tells speakers apart, and what sets
+    marks into the text of a model that writes none."""
+    chosen = catalog.model(choice.model_id)
+    roles: dict[str, bool] = {
+        "punctuation": settings.asr_enable_punctuation and chosen is not None and chosen.engine in _WITHOUT_MARKS,
+        "speakers": settings.speaker_diarization != "off",
+    }
+    found: dict[str, str] = {}
+    for entry in catalog.models:
+        if roles.get(entry.role):
+            found.setdefault(entry.role, entry.id)
+    return tuple(found.values())
 
 
 def needed(choice: Choice, catalog: Catalog = CATALOG) -> tuple[str, ...]:

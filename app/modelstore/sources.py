@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from app.modelstore.catalog import HubMirror, Mirror, ModelFile, WheelMirror
+from app.modelstore.catalog import CatalogEntry, HubMirror, Mirror, ModelFile, WheelMirror
 from app.modelstore.mirrors import Endpoints, MirrorError, Timeouts, await_name
 from app.modelstore.progress import Progress
 
@@ -58,6 +58,34 @@ class Sources:
                 self._down[address] = failure.reason
             return [failure.reason]
 
+    def stated(self, entry: CatalogEntry, mirror: HubMirror) -> tuple[ModelFile, ...]:
+        """The entry's files as the hub states them.
+
+        Raises:
+            MirrorError: it cannot be reached, or states something else.
+        """
+        endpoint = self._endpoints.of(mirror)
+        if endpoint in self._down:
+            raise MirrorError(self._down[endpoint])
+        from app.modelstore.listings import stated_files  # noqa: PLC0415 - as below
+
+        try:
+            return stated_files(entry, mirror, endpoint, self._client(endpoint))
+        except MirrorError as failure:
+            if failure.down:
+                self._down[endpoint] = failure.reason
+            raise
+
+    def _client(self, endpoint: str) -> HubClient:
+        from app.modelstore.hubs import HubClient  # noqa: PLC0415 - httpx: only when something is fetched
+
+        if endpoint not in self._looked_up:
+            await_name(endpoint, self._timeouts.connect)
+            self._looked_up.add(endpoint)
+        if self._hub is None:
+            self._hub = HubClient(self._timeouts)
+        return self._hub
+
     def _fetch_from_hub(
         self,
         mirror: HubMirror,
@@ -68,19 +96,13 @@ class Sources:
         label: str,
         progress: Progress,
     ) -> list[str]:
-        from app.modelstore.hubs import HubClient  # noqa: PLC0415 - httpx: only when something is fetched
-
-        if endpoint not in self._looked_up:
-            await_name(endpoint, self._timeouts.connect)
-            self._looked_up.add(endpoint)
-        if self._hub is None:
-            self._hub = HubClient(self._timeouts)
+        hub = self._client(endpoint)
         reasons: list[str] = []
         for file in files:
             target = staging / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._hub.download(mirror.url(endpoint, file.path), file, target, f"{label}/{file.path}", progress)
+                hub.download(mirror.url(endpoint, file.path), file, target, f"{label}/{file.path}", progress)
             except MirrorError as failure:
                 if failure.down:
                     raise

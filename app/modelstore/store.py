@@ -7,17 +7,18 @@ Hugging Face caches; then fetched from MODEL_MIRRORS in order. Every file is ver
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from app.domain.errors import DownloadFailed, ModelStoreError, VerificationFailed
 from app.modelstore.caches import Ledger, cache_folders
-from app.modelstore.catalog import CATALOG, MIRROR_NAMES, Catalog, CatalogEntry, ModelFile
+from app.modelstore.catalog import CATALOG, MIRROR_NAMES, Catalog, CatalogEntry, ModelFile, WheelMirror
 from app.modelstore.disk import exclusive, human_size, is_intact, place, sha256_of, size_of
-from app.modelstore.mirrors import Endpoints, Timeouts
+from app.modelstore.manifests import Manifests, as_found, is_as_found, names_in
+from app.modelstore.mirrors import Endpoints, MirrorError, Timeouts
 from app.modelstore.progress import Progress, SilentProgress
 from app.modelstore.sources import Sources
 from app.settings import Settings, read_environment
@@ -32,10 +33,11 @@ Failure = TypeVar("Failure", bound=ModelStoreError)
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a model is, and whose folder that is."""
+    """Where a model is, and whose folder that is. `as_found`: nobody stated what its files should be."""
 
     path: Path
     origin: str
+    as_found: bool = False
 
 
 class ModelStore:
@@ -58,6 +60,7 @@ class ModelStore:
         self._endpoints = endpoints or Endpoints.from_environment(read_environment())
         self._timeouts = timeouts or Timeouts()
         self._ledger = Ledger(settings.models_dir / ".verified")
+        self.manifests = Manifests(settings.models_dir / ".manifests")
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -76,10 +79,34 @@ class ModelStore:
         own = self._own_folder(entry_id)
         if own is not None:
             return own
-        entry = self.catalog.entry(entry_id)
+        entry = self.entry(entry_id)
+        if not entry.files:
+            return self._as_found(entry)
         return next(
             (place for place in self._candidates(entry) if not self._ledger.broken(place.path, entry.files)), None
         )
+
+    def entry(self, entry_id: str) -> CatalogEntry:
+        """The catalog's entry, with what is known of files that the catalog only names.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        entry = self.catalog.entry(entry_id)
+        return replace(entry, files=self.manifests.read(entry)) if entry.hub_files else entry
+
+    def _as_found(self, entry: CatalogEntry) -> Located | None:
+        """A folder with files of the right names, of which nothing is known: what is there is held to from now on."""
+        for path, origin in self._folders(entry):
+            try:
+                files = as_found(entry, path)
+            except OSError:  # unreadable
+                continue
+            if files:
+                self.manifests.record(entry, files)
+                self._ledger.remember(path, files)
+                return Located(path, origin, as_found=True)
+        return None
 
     def _own_folder(self, entry_id: str) -> Located | None:
         folder = self.settings.model_folder(entry_id)
@@ -94,11 +121,13 @@ class ModelStore:
 
     def _candidates(self, entry: CatalogEntry) -> Iterator[Located]:
         """Folders that hold files of the right sizes (cheap), in order; their content is not known yet."""
-        target = self.target(entry.id)
-        folders = [(target, MODELS_DIR), *((cache.path, cache.origin) for cache in cache_folders(entry, self.settings))]
-        for path, origin in folders:
+        for path, origin in self._folders(entry):
             if all(size_of(path / file.path) == file.size for file in entry.files):
-                yield Located(path, origin)
+                yield Located(path, origin, is_as_found(entry))
+
+    def _folders(self, entry: CatalogEntry) -> list[tuple[Path, str]]:
+        caches = ((cache.path, cache.origin) for cache in cache_folders(entry, self.settings))
+        return [(self.target(entry.id), MODELS_DIR), *caches]
 
     def target(self, entry_id: str) -> Path:
         """Where a fetched model is kept."""
@@ -118,21 +147,56 @@ class ModelStore:
             DownloadFailed: every mirror failed (each with its reason), the disk is full, or HF_HUB_OFFLINE is set.
             ModelStoreError: a named folder is not there.
         """
+        with self.fetching(progress) as ensure:
+            return {entry_id: ensure(entry_id) for entry_id in entry_ids}
+
+    @contextmanager
+    def fetching(self, progress: Progress | None = None) -> Generator[Callable[[str], Path]]:
+        """An `ensure` for several models, one after the other, that remembers which mirrors were unreachable."""
         with Sources(self._endpoints, self._timeouts) as sources:
-            return {entry_id: self._ensure(entry_id, progress or SilentProgress(), sources) for entry_id in entry_ids}
+            yield lambda entry_id: self._ensure(entry_id, progress or SilentProgress(), sources)
 
     def _ensure(self, entry_id: str, progress: Progress, sources: Sources) -> Path:
         found = self.find(entry_id)
         if found:
             return found.path
-        entry = self.catalog.entry(entry_id)
+        entry = self.entry(entry_id)
         if self.settings.hf_hub_offline:
             raise self._with_advice(
                 DownloadFailed(f"{entry_id} is not on this machine and HF_HUB_OFFLINE is set."), entry
             )
         with self.writing(entry, progress) as staging:
             found = self.find(entry_id)  # another process may have fetched it while this one waited for the lock
-            return found.path if found else self._fetch(entry, staging, progress, sources)
+            if found:
+                return found.path
+            return self._fetch(self._stated(entry, sources, progress), staging, progress, sources)
+
+    def _stated(self, entry: CatalogEntry, sources: Sources, progress: Progress) -> CatalogEntry:
+        """The entry with files; those that the catalog only names as the first hub that answers states them now, or
+        as they were stated before: a hub that publishes anew is believed, one that is silent is not waited for.
+
+        Raises:
+            DownloadFailed: nobody ever said.
+        """
+        if not entry.hub_files:
+            return entry
+        reasons: list[str] = []
+        for name in self.settings.model_mirrors:
+            for mirror in entry.mirrors:
+                if mirror.name != name or isinstance(mirror, WheelMirror):
+                    continue
+                try:
+                    files = sources.stated(entry, mirror)
+                except MirrorError as failure:
+                    reasons.append(f"{name}: {failure.reason}")
+                    progress.note(f"{entry.id}: {reasons[-1]}")
+                    continue
+                self.manifests.record(entry, files)
+                return replace(entry, files=files)
+        if entry.files:
+            return entry
+        tried = "".join(f"\n  - {reason}" for reason in reasons) or " No mirror in MODEL_MIRRORS has it."
+        raise self._with_advice(DownloadFailed(f"{entry.id} could not be fetched.{tried}"), entry)
 
     @contextmanager
     def writing(self, entry: CatalogEntry, progress: Progress) -> Generator[Path]:
@@ -225,10 +289,11 @@ class ModelStore:
 
     def _with_advice(self, error: Failure, entry: CatalogEntry) -> Failure:
         variable = "ASR_MODEL_DIR_" + entry.id.upper().replace("-", "_")
+        needed = [file.path for file in entry.files or entry.hub_files]
         return hinted(
             error,
-            f"have the files already? point {variable} to their folder (needed: "
-            f"{', '.join(file.path for file in entry.files)}; from {entry.homepage})",
+            f"have the files already? point {variable} to their folder (needed: {', '.join(needed)}; "
+            f"from {entry.homepage})",
             f"have another machine with network? there: python start.py models pack models.tar {entry.id}, "
             "here: python start.py models unpack models.tar",
         )
@@ -254,10 +319,10 @@ class ModelStore:
         own = self._own_folder(entry_id)
         if own is not None:
             return own
-        entry = self.catalog.entry(entry_id)
-        target = self.target(entry_id)
-        located = Located(target, MODELS_DIR) if target.is_dir() else next(self._candidates(entry), None)
-        if located is None:
+        self.find(entry_id)  # writes down what is there of files that the catalog only names
+        entry = self.entry(entry_id)
+        located = self._to_verify(entry)
+        if located is None or not entry.files:
             raise hinted(
                 ModelStoreError(f"{entry_id} is not on this machine."),
                 f"fetch it: python start.py models download {entry_id}",
@@ -267,20 +332,29 @@ class ModelStore:
         self._ledger.remember(located.path, entry.files)
         return located
 
+    def _to_verify(self, entry: CatalogEntry) -> Located | None:
+        """The folder whose files should be right: the models folder's, or a cache that has them all."""
+        if (target := self.target(entry.id)).is_dir():
+            return Located(target, MODELS_DIR, is_as_found(entry))
+        changed = (Located(path, origin) for path, origin in self._folders(entry) if names_in(entry, path))
+        return next(self._candidates(entry), None) or next(changed, None)
+
     def _verify_file(self, entry: CatalogEntry, file: ModelFile, located: Located) -> None:
         size = size_of(located.path / file.path)
         if size < 0:
             fault = "is missing"
         elif size != file.size:
-            fault = f"has {size} bytes where the catalog says {file.size}"
+            fault = f"has {size} bytes where {file.stated_by} says {file.size}"
         elif sha256_of(located.path / file.path) != file.sha256:
-            fault = "holds other bytes than the catalog's (sha256 differs)"
+            fault = f"holds other bytes than {file.stated_by} says (sha256 differs)"
         else:
             return
         self._ledger.forget(located.path)
+        meant = f"meant? then remove {self.manifests.path(entry.id).absolute()}, and it is taken as it is"
         raise hinted(
             VerificationFailed(f"{entry.id}: {file.path} {fault}."),
             f"it is in {located.path.absolute()}; python start.py models download {entry.id} fetches what is wrong",
+            *([meant] if is_as_found(entry) else []),
         )
 
 

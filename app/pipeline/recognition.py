@@ -49,7 +49,8 @@ class Recognition:
         Raises:
             EngineFailure: a piece failed, so the recording did; text never goes missing from a success.
         """
-        head = _leading(cuts, _LANGUAGE_SECONDS) if self._options.language is None else 0
+        settled = self._options.language is not None or not self._recognizer.capabilities.detects_language
+        head = 0 if settled else _leading(cuts, _LANGUAGE_SECONDS)
         options = self._options
         if head:
             first = [heard async for heard in self._in_order(cuts[:head], options)]

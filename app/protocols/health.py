@@ -43,6 +43,8 @@ class Health(Ready):
     passed_over: list[PassedOver]
     models: list[str] = Field(description="Models that answer now, the default first.")
     speakers: bool = Field(description="Whether speakers can be told apart.")
+    punctuation: bool = Field(description="Whether text that was recognised without marks gets some.")
+    language_model: bool = Field(description="Whether the default model decodes with a language model.")
     threads: int = Field(description="Compute threads of all engines together.")
     active_requests: int
     waiting_pieces: int = Field(description="Pieces of recordings that wait for a recogniser.")
@@ -75,6 +77,8 @@ async def health(request: Request) -> Health:
         passed_over=[PassedOver(model=model, reason=reason) for model, reason in service.choice.passed_over],
         models=[model.id for model in service.models()],
         speakers=service.tells_speakers,
+        punctuation=service.punctuates,
+        language_model=service.has_language_model,
         threads=service.settings.threads,
         active_requests=service.active,
         waiting_pieces=service.waiting_pieces,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import app.engines
-from app.domain.engines import Recognizer, SpeakerModels, VoiceActivityDetector
+from app.domain.engines import Punctuator, Recognizer, SpeakerModels, VoiceActivityDetector
 from app.modelstore.catalog import ModelEntry
 from app.settings import Settings
 
@@ -38,6 +38,11 @@ def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings) -> Reco
 def load_detector(entry: ModelEntry, folder: Path, settings: Settings) -> VoiceActivityDetector:
     """Load a voice activity detector. Blocking. Raises EngineFailure."""
     return cast("Callable[..., VoiceActivityDetector]", _loader(entry))(entry.id, folder, settings)
+
+
+def load_punctuator(entry: ModelEntry, folder: Path, settings: Settings) -> Punctuator:
+    """Load what sets punctuation marks. Blocking. Raises EngineFailure."""
+    return cast("Callable[..., Punctuator]", _loader(entry))(entry.id, folder, settings)
 
 
 def load_speakers(entry: ModelEntry, folder: Path, settings: Settings) -> SpeakerModels:

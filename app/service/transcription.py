@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -10,19 +11,20 @@ from dataclasses import dataclass, replace
 
 from app.audio.protocol import CHANNELS_ALIKE
 from app.audio.recording import Recording
-from app.domain.engines import Recognizer, Sound, SpeechSpan, VoiceActivityDetector
+from app.domain.engines import Hypothesis, Recognizer, Sound, SpeechSpan, VoiceActivityDetector
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, Transcript, Usage, join_texts
 from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
-from app.pipeline.chinese import ChineseWriting
 from app.pipeline.diarization.diarizer import Diarization, Diarizer
 from app.pipeline.diarization.layers import layered
 from app.pipeline.diarization.words import WhoSpeaks, with_speakers
+from app.pipeline.hotwords.hits import hits
 from app.pipeline.merging import by_time
-from app.pipeline.recognition import Heard, Recognition
+from app.pipeline.recognition import Recognition
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
+from app.pipeline.text.writing import Writer, Writing, Written
 from app.service.admission import Ticket
 
 Segments = AsyncGenerator[Segment, None]
@@ -36,7 +38,7 @@ class Tools:
 
     detector: VoiceActivityDetector
     detection: Executor
-    chinese: ChineseWriting
+    writing: Writing
     max_segment: float
     diarizer: Diarizer | None = None
 
@@ -69,6 +71,7 @@ class Transcription:
         self._batcher = batcher
         self._options = options
         self._ticket = ticket
+        self._writer = Writer(tools.writing, options, recognizer.capabilities)
 
     async def run(self, recording: Recording) -> AsyncGenerator[Segment | Transcript, None]:
         """Segments in order, each as soon as it is final, then the transcript they make.
@@ -138,10 +141,11 @@ class Transcription:
         """Each piece's segments."""
         async with aclosing(part.recognition.pieces(part.cuts)) as pieces:
             for work in part.work:
-                heard = self._written(await self._ticket.in_time(anext(pieces)))
+                heard = await self._ticket.in_time(anext(pieces))
+                written = await self._written(heard.hypothesis)
                 self._ticket.did(work)
-                result.hear(heard)
-                yield segments(heard.cut, heard.hypothesis)
+                result.hear(written)
+                yield segments(heard.cut, written.hypothesis)
 
     async def _of_channel(self, part: _Part, result: _Result) -> Segments:
         async with aclosing(self._pieces(part, result)) as pieces:
@@ -166,14 +170,11 @@ class Transcription:
         for segment in with_speakers(waiting, who):
             yield segment
 
-    def _written(self, heard: Heard) -> Heard:
-        """As a reader expects the language to be written."""
-        hypothesis = heard.hypothesis
-        if hypothesis.language != "zh" or self._options.task == "translate":
-            return heard
-        chinese = self._tools.chinese
-        written = replace(hypothesis, text=chinese.text(hypothesis.text), words=chinese.words(hypothesis.words))
-        return replace(heard, hypothesis=written)
+    async def _written(self, hypothesis: Hypothesis) -> Written:
+        """As a reader expects it. Beside the recogniser, which is busy with the next pieces meanwhile."""
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(self._tools.detection, self._writer.written, hypothesis)
+        return await self._ticket.in_time(writing)
 
 
 def _of_speaker(segment: Segment, speaker: Speaker) -> Segment:
@@ -190,7 +191,8 @@ class _Result:
         self._scale = recording.time_scale
         self._duration = recording.duration * self._scale
         self._options = options
-        self._language = options.language
+        self._languages: Counter[str] = Counter()
+        self._corrected: Counter[str] = Counter()
         self._warnings = list(recording.warnings)
         if options.split_channels and recording.channels == 1:
             self._warnings.append(SINGLE_CHANNEL)
@@ -199,11 +201,12 @@ class _Result:
         self._usage = Usage(self._duration)
         self.speakers: tuple[Speaker, ...] = ()
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, written: Written) -> None:
         """Take in what was heard in a piece."""
-        hypothesis = heard.hypothesis
+        hypothesis = written.hypothesis
+        self._corrected.update(written.corrected)
         if hypothesis.text:
-            self._language = self._language or hypothesis.language
+            self._languages[hypothesis.language] += len(hypothesis.text)
             self._texts.append(hypothesis.text)
         self._warnings.extend(hypothesis.warnings)
         self._usage = Usage(
@@ -225,11 +228,14 @@ class _Result:
         return Transcript(
             # As the recogniser wrote it: a pause in a sentence ends a segment, but puts no space into Chinese.
             text=join_texts(segment.text for segment in self._segments) if self._split else join_texts(self._texts),
-            language=self._language,
+            language=self._options.language or next(iter(dict(self._languages.most_common(1))), None),
             duration=self._duration,
             model=self._model,
             segments=tuple(layered(self._segments) if told_apart else self._segments),
             usage=self._usage,
             warnings=tuple(dict.fromkeys(self._warnings)),
             speakers=tuple(found) if self._split else self.speakers,
+            hotwords=hits(
+                self._options.hotwords, "\n".join(segment.text for segment in self._segments), self._corrected
+            ),
         )

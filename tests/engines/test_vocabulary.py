@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -136,10 +137,12 @@ def test_a_long_prompt_loses_its_beginning_and_says_so(vocabulary: Vocabulary) -
     assert text.endswith("the very end")
 
 
-def test_too_many_hotwords_leave_no_room_for_a_prompt(vocabulary: Vocabulary) -> None:
-    context, truncated = vocabulary.context("the end", tuple(f"term{index}" for index in range(500)))
-    assert truncated
-    assert len(context) <= 224
+def test_of_thousands_of_hotwords_as_many_whole_ones_as_fit_are_shown(vocabulary: Vocabulary) -> None:
+    context, _ = vocabulary.context("the end", tuple(f"term{index}" for index in range(5000)))
+    assert 100 < len(context) <= 224
+    shown = vocabulary.decode(context).strip()
+    assert shown.startswith("term0, term1, ")
+    assert re.fullmatch(r"(term\d+, )+term\d+\.( the end| end)?", shown)
 
 
 def test_languages_are_codes(vocabulary: Vocabulary) -> None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from app.modelstore.catalog import (
     Catalog,
+    HubFile,
     HuggingFaceMirror,
     Mirror,
     ModelEntry,
@@ -27,6 +29,15 @@ from .mirror import Hub
 CONTENT = {"config.json": b'{"small": true}', "sub/model.bin": bytes(range(256)) * 4000}
 SCOPE = "/models/org/toy.v1/resolve/master/onnx/"
 FACE = "/org/toy/resolve/main/"
+
+SAID = {
+    "config.yaml": b"model: Said",
+    "model_quant.onnx": bytes(range(256)) * 200,
+    "model_eb.onnx": bytes(range(255, -1, -1)) * 20,
+}
+"""What the hubs have of the entry whose files the catalog only names."""
+SCOPE_LIST = "/api/v1/models/org/said/repo/files?Revision=master&Recursive=true"
+FACE_LIST = "/api/models/org/said/tree/main?recursive=true"
 
 
 @dataclass
@@ -73,6 +84,49 @@ def toy_catalog(*more: Mirror, content: dict[str, bytes] | None = None) -> Catal
     )
 
 
+def hub_catalog(*more: ModelEntry, entry_id: str = "said") -> Catalog:
+    said = ModelEntry(
+        id=entry_id,
+        role="asr",
+        engine="paraformer",
+        title="Said",
+        licence="MIT",
+        licence_url="",
+        homepage="https://example.org/said",
+        languages="none",
+        hub_files=(
+            HubFile("config.yaml"),
+            HubFile("seg_dict", optional=True),
+            HubFile("model_quant.onnx"),
+            HubFile("model_eb.onnx", instead="model_eb_quant.onnx"),
+        ),
+        mirrors=(ModelScopeMirror("org/said", prefix="onnx"), HuggingFaceMirror("org/said")),
+    )
+    return Catalog(models=(said, *more))
+
+
+def scope_list(content: dict[str, bytes], prefix: str = "onnx/") -> bytes:
+    """A repository as ModelScope lists it: folders too, and files that nobody asked for."""
+    rows = [
+        {"Path": prefix + path, "Size": len(body), "Sha256": hashlib.sha256(body).hexdigest(), "Type": "blob"}
+        for path, body in content.items()
+    ]
+    rows += [{"Path": "onnx", "Size": 0, "Sha256": "", "Type": "tree"}]
+    rows += [{"Path": "config.yaml", "Size": 3, "Sha256": "0" * 64, "Type": "blob"}] if prefix else []
+    return json.dumps({"Code": 200, "Data": {"Files": rows}, "Success": True}).encode()
+
+
+def face_list(content: dict[str, bytes]) -> bytes:
+    """A repository as Hugging Face lists it: sha256 of large files (*.onnx here), git's hash of small ones."""
+    rows: list[dict[str, Any]] = [{"type": "directory", "path": "more", "size": 0, "oid": "0" * 40}]
+    for path, body in content.items():
+        blob = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+        large = {"lfs": {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}}
+        row = {"type": "file", "path": path, "size": len(body), "oid": blob}
+        rows.append({**row, "oid": "0" * 40, **large} if path.endswith(".onnx") else row)
+    return json.dumps(rows).encode()
+
+
 def write_files(folder: Path, content: dict[str, bytes] | None = None) -> Path:
     for path, body in (content or CONTENT).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +171,28 @@ def face() -> Iterator[Hub]:
     """A Hugging Face with the toy model."""
     with Hub({FACE + path: body for path, body in CONTENT.items()}) as hub:
         yield hub
+
+
+class Publish(Protocol):
+    def __call__(self, scope: dict[str, bytes] | None = None, face: dict[str, bytes] | None = None) -> None: ...
+
+
+@pytest.fixture
+def publish(scope: Hub, face: Hub) -> Publish:
+    """Put files, and the lists of them, into the hubs in place of what was there."""
+    scope_hub, face_hub = scope, face
+
+    def put(scope: dict[str, bytes] | None = None, face: dict[str, bytes] | None = None) -> None:
+        if scope is not None:
+            scope_hub.files = {f"/models/org/said/resolve/master/onnx/{path}": body for path, body in scope.items()} | {
+                SCOPE_LIST: scope_list(scope)
+            }
+        if face is not None:
+            face_hub.files = {f"/org/said/resolve/main/{path}": body for path, body in face.items()} | {
+                FACE_LIST: face_list(face)
+            }
+
+    return put
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from app.settings import Settings, available_cores
 
 MakeSettings = Callable[..., Settings]
 ENGINES = {"whisper"}
+BOTH = {"whisper", "paraformer"}
 
 
 def machine(*gpu_gib: float) -> Machine:
@@ -52,18 +53,51 @@ def test_what_tells_speakers_apart_is_wanted_unless_it_is_off(
     make_settings: MakeSettings, diarization: str, ids: tuple[str, ...]
 ) -> None:
     settings = make_settings(speaker_diarization=diarization)
-    assert wanted(settings) == ids
-    assert not set(wanted(settings)) & set(needed(choose(settings, machine(), ENGINES))), "and never needed"
+    choice = choose(settings, machine(), ENGINES)
+    assert wanted(settings, choice) == ids
+    assert not set(wanted(settings, choice)) & set(needed(choice)), "and never needed"
+
+
+@pytest.mark.parametrize(
+    ("model", "on", "ids"),
+    [
+        ("paraformer-large", True, ("ct-punc", "speakers")),
+        ("paraformer-large-seaco", True, ("ct-punc", "speakers")),
+        ("paraformer-large", False, ("speakers",)),
+        ("whisper-base", True, ("speakers",)),
+    ],
+)
+def test_what_sets_marks_is_wanted_for_models_that_write_none(
+    make_settings: MakeSettings, model: str, on: bool, ids: tuple[str, ...]
+) -> None:
+    settings = make_settings(asr_model=model, asr_enable_punctuation=on)
+    assert wanted(settings, choose(settings, machine(), BOTH)) == ids
 
 
 def test_what_a_catalog_lacks_is_not_wanted(make_settings: MakeSettings) -> None:
-    assert wanted(make_settings(), Catalog(models=(WHISPER_BASE, FSMN_VAD))) == ()
+    small = Catalog(models=(WHISPER_BASE, FSMN_VAD))
+    choice = choose(make_settings(), machine(), BOTH, small)
+    assert choice.model_id == "whisper-base"
+    assert wanted(make_settings(), choice, small) == ()
 
 
-def test_by_name(make_settings: MakeSettings) -> None:
-    choice = choose(make_settings(asr_model="whisper-base"), machine(80), ENGINES)
+def test_falling_back_goes_from_the_best_to_the_last_resort(make_settings: MakeSettings) -> None:
+    choice = choose(make_settings(), machine(8), BOTH)
+    assert (choice.model_id, choice.alternatives) == ("paraformer-large", ("whisper-base",))
+    last = choice.falling_back("it is broken")
+    assert (last.model_id, last.alternatives) == ("whisper-base", ())
+    assert last.passed_over == (
+        ("qwen3-asr-0.6b", "this version has no engine for it yet"),
+        ("paraformer-large", "it is broken"),
+    )
+
+
+@pytest.mark.parametrize("name", ["whisper-base", "paraformer-large-seaco"])
+def test_by_name(make_settings: MakeSettings, name: str) -> None:
+    choice = choose(make_settings(asr_model=name), machine(80), BOTH)
+    assert choice.model_id == name
     assert choice.by_name
-    assert choice.passed_over == ()
+    assert choice.passed_over == choice.alternatives == ()
 
 
 @pytest.mark.parametrize("name", ["paraformer-large", "whisper-bse", "fsmn-vad", "speakers"])

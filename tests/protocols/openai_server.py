@@ -33,8 +33,10 @@ from app.protocols.voices.http import router as voices_router
 from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
 from app.service.connections import GuardedHttp
-from app.service.service import ServedModel, SpeechService
+from app.service.models import ServedModel
+from app.service.service import SpeechService
 from app.service.uploads import RequestId, UploadGuard
+from app.service.vocabularies.store import VocabularyStore
 from app.service.voices.store import VoiceStore
 from app.settings import Settings
 
@@ -64,6 +66,21 @@ PLAIN = ServedModel(
     1_700_000_001,
     Capabilities(frozenset({"zh"}), frozenset({"transcribe"}), max_seconds=30, preferred_seconds=15),
     "Can do one thing.",
+)
+UNMARKED = ServedModel(
+    "group/unmarked",
+    1_700_000_002,
+    Capabilities(
+        languages=frozenset({"zh", "en"}),
+        tasks=frozenset({"transcribe"}),
+        max_seconds=60,
+        preferred_seconds=20,
+        word_times=True,
+        punctuates=False,
+        writes_numbers=False,
+        detects_language=False,
+    ),
+    "Writes neither marks nor digits.",
 )
 
 
@@ -170,13 +187,28 @@ class FakeService(SpeechService):
         self.settings = settings
         self.calls = Calls()
         self.voices = VoiceStore(settings.data_dir / "voices.db", max_voices=settings.max_voices)
+        self.vocabularies = VocabularyStore(
+            settings.data_dir / "vocabularies.db",
+            max_vocabularies=settings.max_vocabularies,
+            max_hotwords=settings.max_hotwords,
+        )
+        self._models = SimpleNamespace(  # type: ignore[assignment]
+            diarizer=None, speakers_failure=None, writing=None, has_language_model=False
+        )
+        self.can_write(punctuation=True, numbers=True)
         self.has_speakers(settings.speaker_diarization != "off")
         self._admission = Admission(max_requests=256, max_wait=30, timeout=settings.request_timeout_seconds)
 
     def has_speakers(self, there: bool) -> None:
         """Whether what tells speakers apart could be loaded."""
-        self._diarizer = SimpleNamespace(encoder_id=ENCODER) if there else None  # type: ignore[assignment]
-        self.speakers_failure = None if there else errors.DownloadFailed("No mirror has the speaker models.")
+        failure = None if there else errors.DownloadFailed("No mirror has the speaker models.")
+        self._models.diarizer = SimpleNamespace(encoder_id=ENCODER) if there else None  # type: ignore[assignment]
+        self._models.speakers_failure = failure
+
+    def can_write(self, *, punctuation: bool, numbers: bool) -> None:
+        """Whether marks and digits can be added to what a model writes without."""
+        writing = SimpleNamespace(punctuator=punctuation or None, numbers=numbers or None)
+        self._models.writing = writing  # type: ignore[assignment]
 
     def models(self) -> list[ServedModel]:
         return [ABLE, PLAIN]
@@ -184,8 +216,9 @@ class FakeService(SpeechService):
     def resolve(self, name: str | None) -> ServedModel:
         if name in {None, "", "string", "whisper-1", ABLE.id}:
             return ABLE
-        if name == PLAIN.id:
-            return PLAIN
+        for model in (PLAIN, UNMARKED):
+            if name == model.id:
+                return model
         raise errors.UnknownModel("No such model here; there is able.", param="model")
 
     async def transcribe(
@@ -328,6 +361,7 @@ def serving(temp: Path, *, keys: tuple[str, ...] = (KEY,), **settings: object) -
         server.force_exit = True
         thread.join(10)
         asyncio.run(service.voices.close())
+        asyncio.run(service.vocabularies.close())
 
 
 def wait_until(condition: object, seconds: float = 5.0) -> bool:

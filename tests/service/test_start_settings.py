@@ -62,7 +62,7 @@ def test_workers_do_nothing_and_say_so(
     async def no_models(_: object) -> None:
         return
 
-    monkeypatch.setattr("app.service.service.SpeechService._load_models", no_models)
+    monkeypatch.setattr("app.service.models.Models.load", no_models)
     house.serve(nothing, workers=workers)
     assert ("WORKERS=4 has no effect" in caplog.text) == told
 

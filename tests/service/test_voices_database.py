@@ -20,8 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.domain.errors import UnknownVoice, VoiceExists, VoicesUnavailable
-from app.service.voices import database
-from app.service.voices import store as store_module
+from app.service import database
 from app.service.voices.store import MAX_SAMPLES, VoiceStore
 from app.service.voices.tables import Base
 
@@ -100,7 +99,7 @@ def test_deleting_sweeps_what_was_left_before(path: Path) -> None:
 
 def test_deleting_without_a_sweep_already_zeroes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     anna = run(path, lambda store: store.enrol("key", "Anna", [voiceprint(1)]))
-    monkeypatch.setattr(store_module, "sweep", lambda _: None)
+    monkeypatch.setattr(database, "sweep", lambda *_: None)
     run(path, lambda store: store.delete("key", anna.id))
     content = on_disk(path)
     assert not any(trace in content for trace in (b"Anna", voiceprint(1).embedding.tobytes()[-32:]))

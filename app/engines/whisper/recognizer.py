@@ -19,6 +19,7 @@ import numpy as np
 
 from app.domain.engines import Capabilities, Hypothesis, PieceRequest, WaitingRequest
 from app.domain.errors import EngineFailure
+from app.domain.options import RecognitionOptions
 from app.domain.transcript import TokenLogprob, Word
 from app.engines.whisper.alignment import timed_words, token_starts
 from app.engines.whisper.features import HOP, LogMel
@@ -173,7 +174,7 @@ class WhisperRecognizer:
     def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
         """Pieces of one call share the window, the temperature, and where in the prompt the text starts."""
         options = request.options
-        context, _ = self._vocabulary.context(options.prompt, options.hotwords)
+        context, _ = self._vocabulary.context(options.prompt, _terms(options))
         seconds = request.piece.seconds
         return _window(seconds), _token_bound(seconds), options.temperature, len(context)
 
@@ -224,7 +225,7 @@ class WhisperRecognizer:
         free = options.task == "transcribe" and not options.prompt and not options.hotwords
         style = self._styles.get(language, "") if free and context else ""
         before, truncated = (
-            self._vocabulary.context(options.prompt or style, options.hotwords) if context else ([], False)
+            self._vocabulary.context(options.prompt or style, _terms(options)) if context else ([], False)
         )
         return _Draft(
             encoded=encoded,
@@ -345,6 +346,11 @@ class WhisperRecognizer:
             for token, chance in zip(tokens, chances, strict=True)
         )
         return words, logprobs
+
+
+def _terms(options: RecognitionOptions) -> list[str]:
+    """The hotwords, the heaviest first: not all may fit."""
+    return [hotword.text for hotword in sorted(options.hotwords, key=lambda one: -one.weight)]
 
 
 def _window(seconds: float) -> float:

@@ -79,16 +79,26 @@ class Vocabulary:
     def context(self, prompt: str, hotwords: Sequence[str]) -> tuple[list[int], bool]:
         """Tokens that precede the start, and whether some of `prompt` had to be left out.
 
-        Hotwords come first and the end of the prompt last, nearest to the speech; the prompt's beginning gives way.
+        Hotwords come first, as many whole ones as fit, and the end of the prompt last, nearest to the speech; the
+        prompt's beginning gives way.
         """
-        terms = self._encode(" " + ", ".join(hotwords) + ".") if hotwords else []
+        terms = self._fitting(hotwords)
         text = self._encode(" " + prompt.strip()) if prompt.strip() else []
         if not terms and not text:
             return [], False
-        terms_kept = terms[:_CONTEXT_TOKENS]
-        room = _CONTEXT_TOKENS - len(terms_kept)
+        room = _CONTEXT_TOKENS - len(terms)
         text_kept = text[-room:] if room else []
-        return [self._previous, *terms_kept, *text_kept], len(terms_kept) < len(terms) or len(text_kept) < len(text)
+        return [self._previous, *terms, *text_kept], len(text_kept) < len(text)
+
+    def _fitting(self, hotwords: Sequence[str]) -> list[int]:
+        """Tokens of the first hotwords, of which there may be thousands: what does not fit is not looked at."""
+        tokens: list[int] = []
+        for number, term in enumerate(hotwords):
+            more = self._encode((", " if number else " ") + term)
+            if len(tokens) + len(more) >= _CONTEXT_TOKENS:
+                break
+            tokens += more
+        return [*tokens, *self._encode(".")][:_CONTEXT_TOKENS] if tokens else []
 
     def prompt(self, context: Sequence[int], language: str, task: Task) -> list[int]:
         """All tokens before the first one to be decoded."""

@@ -128,16 +128,18 @@ class Form:
 
     def items(self, name: str) -> list[str]:
         """A list: name[] or name repeated, commas, or a JSON array, in the order sent, without blanks."""
-        pattern = re.compile(re.escape(name) + r"(\[\d*\])?")
-        values = [value for field, value in self._texts if pattern.fullmatch(field)]
-        return [item for value in values for item in _split(value, name)]
+        return [item for value in self.texts(name) for item in _split(value, name)]
 
     def repeated(self, name: str) -> list[str]:
         """A list whose values may have commas: name[] or name repeated, or a JSON array, without blanks."""
-        pattern = re.compile(re.escape(name) + r"(\[\d*\])?")
-        values = [value for field, value in self._texts if pattern.fullmatch(field)]
-        parts = (_split(value, name) if value.lstrip().startswith("[") else [value.strip()] for value in values)
+        values = self.texts(name)
+        parts = (_split(value, name) if value.startswith("[") else [value] for value in values)
         return [item for some in parts for item in some if item]
+
+    def texts(self, name: str) -> list[str]:
+        """The values of name[] or name, repeated, as they were sent, without blanks."""
+        pattern = re.compile(re.escape(name) + r"(\[\d*\])?")
+        return [said for field, value in self._texts if pattern.fullmatch(field) and (said := value.strip())]
 
     def has(self, name: str) -> bool:
         """Whether the field is there in any form, even as a file."""

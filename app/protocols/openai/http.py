@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from app.audio.declared import declared_sound
 from app.domain.options import RecognitionOptions, Task
+from app.domain.speakers import SpeakerOptions
 from app.domain.transcript import Transcript
 from app.protocols import rendering
 from app.protocols.callers import Key, caller
@@ -20,10 +21,12 @@ from app.protocols.openai import schema, streaming
 from app.protocols.openai.errors import request_id
 from app.protocols.openai.forms import receive_form
 from app.protocols.openai.speakers import DIARIZED, known_voices
+from app.protocols.openai.text import with_text
 from app.protocols.openai.wire import ModelBody, ModelList, diarized_body, transcription_body, verbose_body
 from app.protocols.openai.wishes import KNOWN_FIELDS, Wishes, read_wishes
 from app.service.admission import Ticket
-from app.service.service import ServedModel, SpeechService
+from app.service.models import ServedModel
+from app.service.service import SpeechService
 from app.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -86,7 +89,7 @@ async def _recognize(request: Request, task: Task) -> Response:
         headers = {"x-asr-model": model.id}
         drawing = _drawing(wishes, settings)
         ticket.begin(streamed=wishes.stream)
-        options = await streaming.while_connected(request.receive, _options(service, wishes, ticket))
+        options = await streaming.while_connected(request.receive, _options(service, model, wishes, ticket))
         if wishes.stream:
             feed = streaming.Feed(service.stream(path, model.id, options, ticket, declared), stack.pop_all())
             return await _streamed(request, feed, drawing, headers)
@@ -98,21 +101,23 @@ async def _recognize(request: Request, task: Task) -> Response:
         return await asyncio.to_thread(_rendered, transcript, wishes, drawing.label, headers)
 
 
-async def _options(service: SpeechService, wishes: Wishes, ticket: Ticket) -> RecognitionOptions:
-    """What is asked of the recogniser, with the voices it may name; without speakers, where nobody asked for them in
-    so many words and they cannot be told apart.
+async def _options(service: SpeechService, model: ServedModel, wishes: Wishes, ticket: Ticket) -> RecognitionOptions:
+    """What is asked of the recogniser, with the hotwords that are stored and the voices it may name.
 
     Raises:
-        SpeechError: they are asked for and cannot be told apart, or a voice to name cannot be had.
+        SpeechError: something is asked for in so many words and cannot be had.
     """
+    options = await with_text(wishes.options, wishes.text, model, service, ticket.key)
+    return replace(options, speakers=await _speaker_options(service, wishes, ticket))
+
+
+async def _speaker_options(service: SpeechService, wishes: Wishes, ticket: Ticket) -> SpeakerOptions | None:
+    """None where nobody asked for speakers in so many words and they cannot be told apart."""
     speakers = wishes.speakers
-    if speakers.options is None:
-        return wishes.options
-    if not service.tells_speakers and not speakers.asked:
-        return replace(wishes.options, speakers=None)
+    if speakers.options is None or (not service.tells_speakers and not speakers.asked):
+        return None
     service.check_speakers()
-    voices = await known_voices(speakers, service, ticket.key, ticket)
-    return replace(wishes.options, speakers=replace(speakers.options, voices=voices))
+    return replace(speakers.options, voices=await known_voices(speakers, service, ticket.key, ticket))
 
 
 def _drawing(wishes: Wishes, settings: Settings) -> streaming.Drawing:

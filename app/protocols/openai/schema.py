@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.protocols.openai.speakers import ALL_VOICES, DIARIZED, MAX_KNOWN, MAX_ROLES, MAX_SPEAKERS
+from app.protocols.openai.text import MAX_VOCABULARY_ID_CHARACTERS
 from app.protocols.openai.wire import DiarizedBody, ErrorBody, ModelBody, ModelList, TranscriptionBody, VerboseBody
-from app.protocols.openai.wishes import FORMATS, GRANULARITIES, INCLUDES, MAX_HOTWORDS, MAX_PROMPT_CHARACTERS
+from app.protocols.openai.wishes import FORMATS, GRANULARITIES, INCLUDES, MAX_PROMPT_CHARACTERS
 
 Schema = dict[str, Any]
 
@@ -228,7 +229,41 @@ def _shared(default_format: str) -> Schema:
             ),
         },
         "languages[]": _list((), "Languages to choose from when the model finds out which is spoken."),
-        "keywords[]": _list((), f"Terms to listen for, {MAX_HOTWORDS} at most. Only for models that take them."),
+    } | _text()
+
+
+def _text() -> Schema:
+    """Fields about hotwords, marks and numbers."""
+    return {
+        "keywords[]": _list((), "Terms to listen for, one in each item."),
+        "hotwords": {
+            "type": "string",
+            "default": "",
+            "description": (
+                "Terms to listen for, with weights: 阿里巴巴 20 通义千问 15, one term a line, commas between terms, "
+                'or JSON: {"阿里巴巴": 20}. May be repeated. Which of them were said is in the answer.'
+            ),
+        },
+        "vocabulary_id": {
+            "type": "string",
+            "default": "",
+            "maxLength": MAX_VOCABULARY_ID_CHARACTERS,
+            "description": "A stored vocabulary of hotwords (/v1/vocabularies), or, as in funasr-api, hotwords.",
+        },
+        # Switches have no default: the documentation's form would send it.
+        "punctuation": {
+            "type": "boolean",
+            "description": "false: text without marks. Left out: true.",
+        },
+        "enable_punctuation_prediction": {"type": "boolean", "description": "The same as punctuation."},
+        "itn": {
+            "type": "boolean",
+            "description": (
+                "Numbers said as words in digits. Left out: true for models that write them as words. Models that write "
+                "digits themselves go on doing so with false."
+            ),
+        },
+        "enable_inverse_text_normalization": {"type": "boolean", "description": "The same as itn."},
     }
 
 

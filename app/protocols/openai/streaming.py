@@ -22,6 +22,7 @@ from app.protocols.openai.wire import (
     DeltaEvent,
     DoneEvent,
     diarized_segment,
+    hotword_bodies,
     languages,
     logprob_bodies,
     segment_id,
@@ -224,6 +225,7 @@ def _done(text: str, transcript: Transcript, *, logprobs: bool) -> bytes:
             text=text,
             languages=languages(transcript),
             logprobs=transcript_logprobs(transcript) if logprobs else None,
+            hotwords=hotword_bodies(transcript),
             usage=token_usage(transcript.usage),
         )
     )

@@ -60,12 +60,21 @@ class TokenUsage(BaseModel):
     input_token_details: TokenDetails
 
 
+class HotwordBody(BaseModel):
+    """One of the request's hotwords that stands in the text: how often, and how often only after correction."""
+
+    text: str
+    count: int
+    corrected: int
+
+
 class TranscriptionBody(BaseModel):
     """response_format=json."""
 
     text: str
     languages: list[LanguageBody]
     logprobs: list[LogprobBody] | None = None
+    hotwords: list[HotwordBody] | None = None
     usage: DurationUsage
     warnings: list[str] | None = None
 
@@ -106,6 +115,7 @@ class VerboseBody(BaseModel):
     words: list[WordBody] | None = None
     languages: list[LanguageBody]
     logprobs: list[LogprobBody] | None = None
+    hotwords: list[HotwordBody] | None = None
     usage: DurationUsage
     model: str
     warnings: list[str] | None = None
@@ -130,6 +140,7 @@ class DiarizedBody(BaseModel):
     text: str
     segments: list[DiarizedSegmentBody]
     languages: list[LanguageBody]
+    hotwords: list[HotwordBody] | None = None
     usage: TokenUsage
     model: str
     warnings: list[str] | None = None
@@ -151,6 +162,7 @@ class DoneEvent(BaseModel):
     text: str
     languages: list[LanguageBody]
     logprobs: list[LogprobBody] | None = None
+    hotwords: list[HotwordBody] | None = None
     usage: TokenUsage
 
 
@@ -193,6 +205,7 @@ def transcription_body(transcript: Transcript, *, logprobs: bool) -> Transcripti
         text=transcript.text,
         languages=languages(transcript),
         logprobs=transcript_logprobs(transcript) if logprobs else None,
+        hotwords=hotword_bodies(transcript),
         usage=duration_usage(transcript),
         warnings=list(transcript.warnings) or None,
     )
@@ -209,6 +222,7 @@ def verbose_body(transcript: Transcript, label: Label, *, task: Task, words: boo
         words=list(word_bodies(transcript.words, label)) if words else None,
         languages=languages(transcript),
         logprobs=transcript_logprobs(transcript) if logprobs else None,
+        hotwords=hotword_bodies(transcript),
         usage=duration_usage(transcript),
         model=transcript.model,
         warnings=list(transcript.warnings) or None,
@@ -223,6 +237,7 @@ def diarized_body(transcript: Transcript, label: Label, *, task: Task) -> Diariz
         text=transcript.text,
         segments=[diarized_segment(number, segment, label) for number, segment in enumerate(transcript.segments)],
         languages=languages(transcript),
+        hotwords=hotword_bodies(transcript),
         usage=token_usage(transcript.usage),
         model=transcript.model,
         warnings=list(transcript.warnings) or None,
@@ -258,6 +273,11 @@ def word_bodies(words: Iterable[Word], label: Label) -> Iterable[WordBody]:
 def languages(transcript: Transcript) -> list[LanguageBody]:
     """The language heard; empty when nothing was said."""
     return [LanguageBody(code=transcript.language)] if transcript.language else []
+
+
+def hotword_bodies(transcript: Transcript) -> list[HotwordBody] | None:
+    """The request's hotwords that stand in the text; None, and no field, where there are none."""
+    return [HotwordBody(text=hit.text, count=hit.count, corrected=hit.corrected) for hit in transcript.hotwords] or None
 
 
 def transcript_logprobs(transcript: Transcript) -> list[LogprobBody]:

@@ -11,7 +11,8 @@ from app.domain.options import RecognitionOptions, SpeechDetection, Task
 from app.protocols.openai.forms import Form, bounded, chosen
 from app.protocols.openai.languages import is_language, language_code
 from app.protocols.openai.speakers import DIARIZED, SPEAKER_FIELDS, SpeakerWishes, read_speaker_wishes
-from app.service.service import ServedModel
+from app.protocols.openai.text import TEXT_FIELDS, TextWishes, read_text_wishes
+from app.service.models import ServedModel
 from app.settings import Settings
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt", DIARIZED)
@@ -19,27 +20,28 @@ STREAMED_FORMATS = ("json", "text", DIARIZED)
 GRANULARITIES = ("word", "segment")
 INCLUDES = ("logprobs",)
 MAX_PROMPT_CHARACTERS = 10_000
-MAX_HOTWORDS = 1_000
-MAX_HOTWORD_CHARACTERS = 200
 MAX_MILLISECONDS = 60_000
 """A minute of silence or padding: beyond it, detection has no meaning left."""
 
-KNOWN_FIELDS = SPEAKER_FIELDS | frozenset(
-    {
-        "file",
-        "model",
-        "language",
-        "languages",
-        "keywords",
-        "prompt",
-        "response_format",
-        "temperature",
-        "timestamp_granularities",
-        "include",
-        "chunking_strategy",
-        "stream",
-        "word_timestamps",
-    }
+KNOWN_FIELDS = (
+    SPEAKER_FIELDS
+    | TEXT_FIELDS
+    | frozenset(
+        {
+            "file",
+            "model",
+            "language",
+            "languages",
+            "prompt",
+            "response_format",
+            "temperature",
+            "timestamp_granularities",
+            "include",
+            "chunking_strategy",
+            "stream",
+            "word_timestamps",
+        }
+    )
 )
 _DETECTION_KEYS = frozenset({"type", "threshold", "prefix_padding_ms", "silence_duration_ms"})
 
@@ -53,6 +55,7 @@ class Wishes:
     stream: bool
     words: bool
     speakers: SpeakerWishes
+    text: TextWishes
 
 
 def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) -> Wishes:
@@ -74,7 +77,6 @@ def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) 
         language=_language(form.text("language"), "language", model),
         languages=_languages(form, model),
         prompt=_prompt(form, model),
-        hotwords=_hotwords(form, model),
         temperature=_temperature(form, model),
         task=task,
         timed=logprobs or speakers.split_channels or shape == DIARIZED or shape not in STREAMED_FORMATS,
@@ -84,7 +86,7 @@ def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) 
         split_channels=speakers.split_channels,
         channel_roles=speakers.roles,
     )
-    return Wishes(options, shape, stream, words, speakers)
+    return Wishes(options, shape, stream, words, speakers, read_text_wishes(form, model, settings))
 
 
 def _streams(form: Form, task: Task) -> bool:
@@ -134,16 +136,6 @@ def _prompt(form: Form, model: ServedModel) -> str:
     if prompt:
         _able(model, "prompt", "prompt", "take a prompt")
     return prompt
-
-
-def _hotwords(form: Form, model: ServedModel) -> tuple[str, ...]:
-    terms = tuple(dict.fromkeys(form.items("keywords")))
-    if len(terms) > MAX_HOTWORDS or any(len(term) > MAX_HOTWORD_CHARACTERS for term in terms):
-        message = f"keywords takes {MAX_HOTWORDS} terms of {MAX_HOTWORD_CHARACTERS} characters at most."
-        raise InvalidParameter(message, param="keywords")
-    if terms:
-        _able(model, "hotwords", "keywords", "listen for keywords")
-    return terms
 
 
 def _temperature(form: Form, model: ServedModel) -> float:

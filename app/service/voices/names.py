@@ -1,18 +1,13 @@
-"""What a voice may be called, and when two names are the same."""
+"""What a voice may be called."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from app.domain.errors import InvalidParameter
+from app.service.names import MAX_CHARACTERS, cleaned, name_key
 
-MAX_CHARACTERS = 64
-_FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode's categories: controls, halves of characters, and ends of lines and paragraphs."""
-_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Marks that turn the direction of writing: with them a name could be made to look like another."""
-_INVISIBLE = frozenset({"Cf", "Zs", "Mn", "Me"})
+__all__ = ["MAX_CHARACTERS", "clean_name", "name_key"]
+
 _ID = re.compile(r"voice_[0-9a-f]{24}")
 
 
@@ -20,22 +15,6 @@ def clean_name(name: str | None) -> str:
     """The name as it is kept: stripped, in Unicode's composed form.
 
     Raises:
-        InvalidParameter: it is missing, longer than MAX_CHARACTERS, invisible, has control characters, or looks like a
-            voice's id. The message does not repeat it.
+        InvalidParameter: it cannot be one, or looks like a voice's id (`names.cleaned`).
     """
-    clean = unicodedata.normalize("NFC", name or "").strip()
-    kinds = {unicodedata.category(character) for character in clean}
-    if not clean:
-        raise InvalidParameter("name is required: whose voice it is.", param="name")
-    if len(clean) > MAX_CHARACTERS:
-        raise InvalidParameter(f"name has more than {MAX_CHARACTERS} characters.", param="name")
-    if kinds & _FORBIDDEN or _TURNING.search(clean) or kinds <= _INVISIBLE:
-        raise InvalidParameter("name has control characters, or nothing to be seen.", param="name")
-    if _ID.fullmatch(clean):
-        raise InvalidParameter("name looks like the id of a voice; choose another.", param="name")
-    return clean
-
-
-def name_key(name: str) -> str:
-    """What names are compared by: equal for names that differ in case or in Unicode's ways to write a letter."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name.strip()).casefold())
+    return cleaned(name, of="voice", ids=_ID, why="whose voice it is")

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
-from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from app.domain.errors import InvalidParameter, UnknownVoice, VoiceExists
+from app.domain.errors import InvalidParameter, UnknownVoice, VoiceExists, VoicesUnavailable
 from app.domain.speakers import KnownVoice, Voiceprint
-from app.service.voices.database import open_database, sweep, unavailable, writing
+from app.service.database import BUSY_SECONDS, Database, Holding
 from app.service.voices.names import clean_name, name_key
 from app.service.voices.tables import Voice, VoiceSample
 
@@ -27,10 +24,7 @@ MAX_SAMPLES = 20
 """Samples of a voice that one encoder has heard: more make it no clearer."""
 MAX_ASKED = 500
 """Voices that one request may name."""
-BUSY_SECONDS = 2.0
-"""How long a transaction waits for another program's; nothing else of the store goes on meanwhile."""
-
-_T = TypeVar("_T")
+_HOLDING = Holding("voice", "enrolled voices", "app.service.voices:migrations", VoicesUnavailable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +56,12 @@ class VoiceStore:
 
     def __init__(self, path: Path, *, max_voices: int = 1000, busy_seconds: float = BUSY_SECONDS) -> None:
         """`path` is the file, which need not exist yet; `max_voices` is of each owner."""
-        self._path = path
         self._max_voices = max_voices
-        self._busy_seconds = busy_seconds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="voices")
-        self._engine: Engine | None = None  # touched by the thread only, like the next
-        self._file: tuple[int, int] | None = None
+        self._database = Database(path, _HOLDING, busy_seconds=busy_seconds)
 
     async def open(self) -> None:
         """Make or migrate the database now instead of at the first use."""
-        await self._run(lambda _: None)
+        await self._database.open()
 
     async def enrol(self, owner: str, name: str, voiceprints: Sequence[Voiceprint]) -> EnrolledVoice:
         """A new voice from at least one voiceprint, all of one encoder.
@@ -81,7 +71,7 @@ class VoiceStore:
             VoiceExists: the owner has a voice of that name.
         """
         clean = clean_name(name)
-        return await self._run(lambda session: self._enrol(session, owner, clean, voiceprints), writes=True)
+        return await self._database.write(lambda session: self._enrol(session, owner, clean, voiceprints))
 
     async def add(self, owner: str, voice_id: str, voiceprints: Sequence[Voiceprint]) -> EnrolledVoice:
         """The voice with more voiceprints, all of one encoder.
@@ -90,11 +80,11 @@ class VoiceStore:
             InvalidParameter: there would be too many.
             UnknownVoice: the owner has no such voice.
         """
-        return await self._run(lambda session: _add(session, owner, voice_id, voiceprints), writes=True)
+        return await self._database.write(lambda session: _add(session, owner, voice_id, voiceprints))
 
     async def list(self, owner: str) -> _Voices:
         """The owner's voices, oldest first."""
-        return await self._run(lambda session: _enrolled(session, owner))
+        return await self._database.read(lambda session: _enrolled(session, owner))
 
     async def get(self, owner: str, voice_id: str) -> EnrolledVoice:
         """One of the owner's voices.
@@ -102,7 +92,7 @@ class VoiceStore:
         Raises:
             UnknownVoice: the owner has no such voice.
         """
-        return await self._run(lambda session: _one(session, owner, voice_id))
+        return await self._database.read(lambda session: _one(session, owner, voice_id))
 
     async def delete(self, owner: str, voice_id: str) -> None:
         """Remove a voice and every trace of it in the database's files.
@@ -110,7 +100,7 @@ class VoiceStore:
         Raises:
             UnknownVoice: the owner has no such voice.
         """
-        await self._run(lambda session: _delete(session, owner, voice_id), writes=True, sweeps=True)
+        await self._database.write(lambda session: _delete(session, owner, voice_id), sweeps=True)
 
     async def known(
         self, owner: str, encoder: str, names_or_ids: Sequence[str] | None = None, *, param: str = "voices"
@@ -125,12 +115,11 @@ class VoiceStore:
         """
         if names_or_ids is not None and len(names_or_ids) > MAX_ASKED:
             raise InvalidParameter(f"{param} takes {MAX_ASKED} voices at most.", param=param)
-        return await self._run(lambda session: _known(session, owner, encoder, names_or_ids, param))
+        return await self._database.read(lambda session: _known(session, owner, encoder, names_or_ids, param))
 
     async def close(self) -> None:
         """Close the database. Nothing may be asked afterwards."""
-        self._thread.submit(self._dispose)
-        await asyncio.to_thread(self._thread.shutdown)
+        await self._database.close()
 
     def _enrol(self, session: Session, owner: str, name: str, voiceprints: Sequence[Voiceprint]) -> EnrolledVoice:
         key = name_key(name)
@@ -143,44 +132,6 @@ class VoiceStore:
         session.add(Voice(id=voice_id, owner=owner, name=name, name_key=key, created=time.time()))
         session.flush()
         return _add(session, owner, voice_id, voiceprints)
-
-    async def _run(self, work: Callable[[Session], _T], *, writes: bool = False, sweeps: bool = False) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: self._transaction(work, writes=writes, sweeps=sweeps))
-
-    def _transaction(self, work: Callable[[Session], _T], *, writes: bool, sweeps: bool) -> _T:
-        try:
-            engine = self._opened()
-            with Session(writing(engine) if writes else engine) as session, session.begin():
-                result = work(session)
-        except (DBAPIError, OSError) as error:
-            self._dispose()  # so that the next call finds what was mended
-            raise unavailable(error) from error
-        if sweeps:
-            sweep(engine)
-        return result
-
-    def _opened(self) -> Engine:
-        """The database as it lies there now: SQLite would go on writing to a file that was removed or replaced."""
-        if self._engine is None or self._file != _identity(self._path):
-            self._dispose()
-            self._engine = open_database(self._path, self._busy_seconds)
-            self._file = _identity(self._path)
-        return self._engine
-
-    def _dispose(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is, whatever its name; None: there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _enrolled(session: Session, owner: str, voice_id: str | None = None) -> list[EnrolledVoice]:

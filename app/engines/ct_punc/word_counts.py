@@ -1,0 +1,144 @@
+"""What jieba counts when it is given a dictionary of words: the same numbers as its own `load_userdict`, sooner.
+
+Where a word comes without a count, jieba takes the least with which the word wins over its parts: it cuts the word into
+its likeliest parts, and the chance of these together becomes the word's. Most words need not be cut for that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from math import log
+
+_CLOSE = 1e-6
+"""What is nearer than this is left to jieba's own floating-point steps."""
+_BLOCKS = re.compile(r"([\u4e00-\u9fd5a-zA-Z0-9+#&._%\-]+)")
+"""What jieba cuts as one; all other characters stand by themselves."""
+_CHINESE = re.compile("[\u4e00-\u9fd5]+")
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_LINE = re.compile(r"^(.+?)( [0-9]+)?( [a-z]+)?$")
+"""A word, how often it occurs, and its kind."""
+_BLANK = " \t\n\r\v\f"
+
+
+class WordCounts:
+    """How often words occur: `counts` has 0 for what words only begin with, `total` is the sum."""
+
+    def __init__(self, dictionary: str) -> None:
+        """`dictionary` is jieba's own, a word with its count and kind a line."""
+        fields = dictionary.split()
+        numbers = [int(number) for number in fields[1::3]]
+        self.counts = dict(zip(fields[::3], numbers, strict=True))
+        self.total = sum(numbers)
+        for word in fields[::3]:
+            self._add_beginnings(word)
+        self._frequent = self.total ** (2 / 3)
+        frequent = (word for word, count in self.counts.items() if count >= self._frequent)
+        self._common = {character for word in frequent for character in word}
+
+    def add(self, words: Iterable[tuple[str, int | None]]) -> None:
+        """Count words in their order; None where a count is to be found."""
+        counts, known_of = self.counts, self.counts.get
+        for word, count in words:
+            known = known_of(word)
+            if count is None:
+                if len(word) > 1 and self._is_rare(word):
+                    count = max(int(known / self.total * self.total) + 1, known) if known else 1
+                else:
+                    count = self._count(word, known or 0)
+            counts[word] = count
+            self.total += count
+            if known is None:
+                for end in range(len(word) - 1, 0, -1):
+                    if (beginning := word[:end]) in counts:
+                        break
+                    counts[beginning] = 0
+            if count >= self._frequent:
+                self._common.update(word)
+
+    def _add_beginnings(self, word: str) -> None:
+        """0 for what the word begins with; of what is there already, the beginnings are, too."""
+        counts = self.counts
+        for end in range(len(word) - 1, 0, -1):
+            if (beginning := word[:end]) in counts:
+                return
+            counts[beginning] = 0
+
+    def _count(self, word: str, known: int) -> int:
+        """jieba's own choice for a word that occurs `known` times so far."""
+        if len(word) == 1:
+            return self._count_of([word], known)
+        return self._count_of(self._cut(word) if _CHINESE.fullmatch(word) else self._joined(word), known)
+
+    def _count_of(self, parts: Iterable[str], known: int) -> int:
+        """The count of a word that is cut into `parts`."""
+        chance = 1.0
+        for part in parts:
+            chance *= self.counts.get(part, 1) / self.total
+        return max(int(chance * self.total) + 1, known)
+
+    def _is_rare(self, word: str) -> bool:
+        """Whether no cut in two is likely enough to change the word's count."""
+        if not (_CHINESE.fullmatch(word) and self._common.isdisjoint(word)):
+            return False
+        get, most = self.counts.get, self.total * (1 - _CLOSE)
+        for place in range(1, len(word)):
+            if head := get(word[:place]):
+                if (tail := get(word[place:])) and head * tail > most:
+                    return False
+            elif head is None:
+                return True
+        return True
+
+    def _joined(self, word: str) -> Iterator[str]:
+        """The likeliest cut of what is not only Chinese: letters and digits that stay single are joined."""
+        for block in _BLOCKS.split(word):
+            if not _BLOCKS.fullmatch(block):
+                yield from block
+                continue
+            single = ""
+            for part in self._cut(block):
+                if part in _LETTERS:
+                    single += part
+                    continue
+                if single:
+                    yield single
+                    single = ""
+                yield part
+            if single:
+                yield single
+
+    def _cut(self, block: str) -> list[str]:
+        """The likeliest cut, in jieba's floating-point steps, so that ties fall alike."""
+        get, size, log_total = self.counts.get, len(block), log(self.total)
+        scores, stops = [0.0] * (size + 1), [0] * size
+        for start in range(size - 1, -1, -1):
+            best, stop = None, start + 1
+            for end in range(start + 1, size + 1):
+                count = get(block[start:end])
+                if count:
+                    score = log(count) - log_total + scores[end]
+                    if best is None or score >= best:
+                        best, stop = score, end
+                elif count is None:
+                    break
+            scores[start] = scores[start + 1] - log_total if best is None else best
+            stops[start] = stop
+        parts: list[str] = []
+        start = 0
+        while start < size:
+            parts.append(block[start : stops[start]])
+            start = stops[start]
+        return parts
+
+
+def entries(dictionary: str) -> Iterator[tuple[str, int | None]]:
+    """The words of a user dictionary, and their counts where it has them."""
+    for raw in dictionary.split("\n"):
+        line = raw.strip(_BLANK).lstrip("\ufeff")
+        if " " not in line:
+            if line:
+                yield line, None
+        elif match := _LINE.match(line):
+            word, count, _ = match.groups()
+            yield word, None if count is None else int(count)

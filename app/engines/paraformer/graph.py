@@ -1,0 +1,149 @@
+"""The acoustic graph on ONNX Runtime: features in, a score for every token and the weights that time them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from app.domain.errors import EngineFailure
+from app.engines.paraformer.exposing import COUNT, with_weights
+from app.engines.paraformer.timing import Weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+QUANTISED, FULL = "model_quant.onnx", "model.onnx"
+BIAS = "bias_embed"
+_SPEECH, _LENGTHS = "speech", "speech_lengths"
+_LOGITS, _ALPHAS = "logits", "alphas"
+_FINE_ALPHAS, _FINE_PEAKS = "us_alphas", "us_cif_peak"
+_FINER = 3
+"""Steps to a feature of the finer weights."""
+_NO_TOKENS = "Invalid input shape: {0}"
+"""How ONNX Runtime says that there is nothing to decode in all of the call: the decoder cannot do with no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the graph says of one piece: natural-log probabilities float32 (tokens, vocabulary), and the weights."""
+
+    log_probs: Floats
+    weights: Weights
+
+
+_NOTHING = Scores(np.zeros((0, 0), np.float32), Weights(np.zeros(0, np.float32), None, 1.0))
+
+
+def open_graph(path: Path, *, cuda: bool = False, content: bytes | None = None) -> ort.InferenceSession:
+    """A session for the graph in `path` (or for `content`, which was read from it).
+
+    Raises:
+        EngineFailure: there is no such file, or it is not a graph that can be run.
+    """
+    if not path.is_file():
+        raise EngineFailure(f"{path.name} is missing.")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1  # threads are spent across pieces: twice as fast as inside one
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what fails is raised, and told where it matters
+    providers = (["CUDAExecutionProvider"] if cuda else []) + ["CPUExecutionProvider"]
+    try:
+        return ort.InferenceSession(path if content is None else content, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
+        raise EngineFailure(f"{path.name} is not a whole ONNX model ({_first_line(error)}).") from error
+
+
+class AcousticModel:
+    """Paraformer's graph, with or without a bias input and finer weights. Thread-safe.
+
+    Raises:
+        EngineFailure: `folder` does not hold the graph, or it does not fit the vocabulary or the features.
+    """
+
+    def __init__(self, folder: Path, *, vocabulary: int, size: int, seconds: float, cuda: bool = False) -> None:
+        """`size` is that of a feature, `seconds` the time it stands for."""
+        self._seconds = seconds
+        quantised = (folder / QUANTISED).is_file() and not cuda  # int8 is slower than fp32 on a GPU
+        path = folder / (QUANTISED if quantised else FULL)
+        if not path.is_file() and (folder / QUANTISED).is_file():
+            path = folder / QUANTISED
+        self.quantised = path.name == QUANTISED
+        self._session = open_graph(path, cuda=cuda)
+        inputs = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
+        outputs = [tensor.name for tensor in self._session.get_outputs()]
+        if not {_SPEECH, _LENGTHS} <= inputs.keys() or not {_LOGITS, COUNT} <= set(outputs):
+            raise EngineFailure(f"{path.name} is not a Paraformer: it takes {_names(inputs)}, gives {_names(outputs)}.")
+        self.biased = BIAS in inputs
+        self._check(path.name, _SPEECH, inputs[_SPEECH], size, "config.yaml and am.mvn")
+        shapes = {tensor.name: tensor.shape for tensor in self._session.get_outputs()}
+        self._check(path.name, _LOGITS, shapes[_LOGITS], vocabulary, "tokens.json")
+        self._fine = {_FINE_ALPHAS, _FINE_PEAKS} <= set(outputs)
+        self._weights = _FINE_ALPHAS if self._fine else _ALPHAS
+        if not self._fine and _ALPHAS not in outputs:
+            self._weights, content = with_weights(path)
+            self._session = open_graph(path, cuda=cuda, content=content)
+
+    @staticmethod
+    def _check(file: str, tensor: str, shape: Sequence[int | str | None], size: int, source: str) -> None:
+        if isinstance(shape[-1], int) and shape[-1] != size:
+            raise EngineFailure(f"{file}: {tensor} has {shape[-1]} columns, {source} say {size}.")
+
+    def run(self, features: Sequence[Floats], bias: Floats | None = None) -> list[Scores]:
+        """Scores of each piece. `bias` are embeddings of hotwords, float32 (terms, size), for a biased graph."""
+        lengths = np.array([len(one) for one in features], dtype=np.int32)
+        speech = np.zeros((len(features), int(lengths.max()), features[0].shape[1]), dtype=np.float32)
+        for row, one in zip(speech, features, strict=True):
+            row[: len(one)] = one
+        feed = {_SPEECH: speech, _LENGTHS: lengths}
+        if bias is not None:
+            feed[BIAS] = np.repeat(bias[None], len(features), axis=0)
+        wanted = [_LOGITS, COUNT, self._weights, *([_FINE_PEAKS] if self._fine else [])]
+        try:
+            logits, counts, alphas, *peaks = (np.asarray(output) for output in self._session.run(wanted, feed))
+        except Exception as error:
+            if _NO_TOKENS not in str(error):
+                raise
+            return [_NOTHING] * len(features)
+        return [
+            Scores(
+                _log_softmax(logits[row, : min(int(counts[row]), logits.shape[1])]),
+                self._piece_weights(int(lengths[row]), alphas[row], peaks[0][row] if peaks else None),
+            )
+            for row in range(len(features))
+        ]
+
+    def _piece_weights(self, length: int, alphas: Floats, peaks: Floats | None) -> Weights:
+        """One piece's own steps, without what pads it to the longest of its call."""
+        if peaks is None:
+            steps = length + 1  # one more, for what is left at the end
+            return Weights(alphas[:steps].astype(np.float32), None, self._seconds)
+        steps = length * _FINER
+        return Weights(alphas[:steps].astype(np.float32), peaks[:steps].astype(np.float32), self._seconds / _FINER)
+
+
+def _log_softmax(scores: Floats) -> Floats:
+    """Scores as log probabilities; those that are already stay what they are."""
+    scores = scores.astype(np.float32)
+    if not scores.size:
+        return scores
+    top = scores.max(axis=-1, keepdims=True)
+    return scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
+
+
+def _names(tensors: object) -> str:
+    return ", ".join(str(name) for name in tensors) if isinstance(tensors, list | dict) else ""
+
+
+def _first_line(error: Exception) -> str:
+    """What ONNX Runtime says, without where on this machine it says it of."""
+    lines = str(error).splitlines()
+    said = lines[0] if lines else type(error).__name__
+    return said.split(" : ")[-1].rsplit(" from ", 1)[0].split(" failed:")[-1].strip()[:160]

@@ -1,0 +1,32 @@
+"""The table of stored vocabularies. A change here needs a migration: a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import Float, Index, Integer, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """What the tables share."""
+
+
+class VocabularyRow(Base):
+    """Somebody's vocabulary, by name.
+
+    `owner` is who stored it, as KeyRing.owner names keys; `name_key` is the name as names are compared; `created` and
+    `updated` are in epoch seconds. `hotwords` is JSON in UTF-8: `count` pairs of a text and its weight. It is one
+    value, because it is only ever read or replaced as a whole, and it comes last, so that a list of vocabularies is
+    made without reading any.
+    """
+
+    __tablename__ = "vocabularies"
+    __table_args__ = (Index("ix_vocabularies_owner_name_key", "owner", "name_key", unique=True),)
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    owner: Mapped[str] = mapped_column(String)
+    name: Mapped[str] = mapped_column(String)
+    name_key: Mapped[str] = mapped_column(String)
+    created: Mapped[float] = mapped_column(Float)
+    updated: Mapped[float] = mapped_column(Float)
+    count: Mapped[int] = mapped_column(Integer)
+    hotwords: Mapped[bytes] = mapped_column(LargeBinary)
