@@ -4,6 +4,7 @@
 #   make test-models  the models against their own frameworks (torch, FunASR: gigabytes)
 #   make lint     style, types, layers
 #   make sample   a real recording to try the service with
+#   make export   a FunASR checkpoint to ONNX: CHECKPOINT=folder OUT=folder
 #   make bench    speed and accuracy beside the usual way of calling the same model
 
 # The first interpreter that really runs and is a version this works with (a version manager's shim may do neither).
@@ -14,7 +15,7 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 MODELS_VENV := .venv-models
 
-.PHONY: run test test-models lint format sample bench clean
+.PHONY: run test test-models lint format sample export bench clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/python start.py
@@ -38,13 +39,18 @@ format: $(VENV)/.dev
 sample: $(VENV)/.run
 	@$(VENV)/bin/python start.py sample
 
-bench: $(VENV)/.run $(BENCH_VENV)/.bench
+export: $(MODELS_VENV)/.models
+	@$(MODELS_VENV)/bin/python start.py models export "$(CHECKPOINT)" "$(OUT)"
+
+bench: $(VENV)/.run $(BENCH_VENV)/.bench $(MODELS_VENV)/.models
 	@$(BENCH_VENV)/bin/python -m benchmarks.run
 	@$(BENCH_VENV)/bin/python -m benchmarks.load
 	@$(BENCH_VENV)/bin/python -m benchmarks.overload
 	@$(BENCH_VENV)/bin/python -m benchmarks.memory
 	@$(BENCH_VENV)/bin/python -m benchmarks.speakers
 	@$(BENCH_VENV)/bin/python -m benchmarks.voices
+	@$(BENCH_VENV)/bin/python -m benchmarks.hotwords
+	@$(MODELS_VENV)/bin/python -m benchmarks.paraformer
 
 $(VENV)/.run: requirements.txt
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null \

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     asr_enable_punctuation: bool = Field(
         True, description="Put marks into the text of recognisers that write none (Paraformer). A request may say no."
     )
+    asr_enable_realtime_punc: bool = Field(
+        True, description="funasr-api's switch for marks in live text. No effect yet, and said so at start if false."
+    )
     asr_enable_itn: bool = Field(
         True, description="Write numbers in digits where the recogniser writes them as words. A request may say no."
     )
@@ -213,9 +216,12 @@ class Settings(BaseSettings):
 
     def without_effect(self) -> list[str]:
         """What is set and does nothing, each with the reason: reported at start."""
+        notes: list[str] = []
         if self.workers > 1:
-            return [f"WORKERS={self.workers} has no effect: one process uses all cores; for more, run replicas"]
-        return []
+            notes.append(f"WORKERS={self.workers} has no effect: one process uses all cores; for more, run replicas")
+        if not self.asr_enable_realtime_punc:
+            notes.append("ASR_ENABLE_REALTIME_PUNC=false has no effect: this version has no live text")
+        return notes
 
     def unknown_names(self) -> list[str]:
         """ASR_* variables that no setting reads: most likely misspelt. Reported at start, never an error."""

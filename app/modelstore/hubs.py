@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,8 @@ MAX_DROPS = 50
 BLOCK = 128 * 1024
 MAX_IN_MEMORY = 16 * 1024 * 1024
 """Bytes: lists of files have thousands, and hubs hash every file above 10 MB (Hugging Face) themselves."""
+MAX_READ_SECONDS = 30.0
+"""For what is read into memory, so that a hub that sends a byte now and then is not waited for."""
 
 
 class HubClient:
@@ -63,14 +66,17 @@ class HubClient:
             MirrorError: it cannot be reached, refuses, or sends more than MAX_IN_MEMORY.
         """
         body = bytearray()
+        end = time.monotonic() + MAX_READ_SECONDS
         try:
             with self._client.stream("GET", url) as response:
                 if not response.is_success:
                     raise MirrorError(f"it answers {response.status_code} {response.reason_phrase}".rstrip())
-                for block in response.iter_bytes(BLOCK):
+                for block in response.iter_bytes():
                     body += block
                     if len(body) > MAX_IN_MEMORY:
                         raise MirrorError(f"it sends more than {MAX_IN_MEMORY} bytes where few were expected")
+                    if time.monotonic() > end:
+                        raise MirrorError(f"it took more than {MAX_READ_SECONDS:g} s over little", down=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise MirrorError(self._describe(error), down=True) from error
         return bytes(body)

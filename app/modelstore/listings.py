@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from app.modelstore.catalog import CatalogEntry, HubMirror, ModelFile, ModelScopeMirror
 from app.modelstore.hubs import MAX_IN_MEMORY, HubClient
+from app.modelstore.manifests import SHA256
 from app.modelstore.mirrors import MirrorError
 
 
@@ -56,7 +57,9 @@ def _huggingface_rows(answer: object) -> list[Listed]:
     """Large files have `lfs` with their sha256, small ones only what git knows them by."""
     rows = [row for row in cast("list[dict[str, Any]]", answer) if row.get("type") == "file"]
     return [
-        Listed(str(row["path"]), int(row["size"]), str((row.get("lfs") or {}).get("oid") or ""), str(row["oid"]))
+        Listed(
+            str(row["path"]), int(row["size"]), str((row.get("lfs") or {}).get("oid") or "").lower(), str(row["oid"])
+        )
         for row in rows
     ]
 
@@ -64,7 +67,7 @@ def _huggingface_rows(answer: object) -> list[Listed]:
 def _of_entry(entry: CatalogEntry, mirror: HubMirror, rows: Iterable[Listed]) -> list[Listed]:
     """Those of `rows` that the entry names, with paths inside the model's folder."""
     prefix = f"{mirror.prefix.strip('/')}/" if isinstance(mirror, ModelScopeMirror) and mirror.prefix else ""
-    listed = {row.path.removeprefix(prefix): row for row in rows if row.path.startswith(prefix)}
+    listed = {row.path.removeprefix(prefix): row for row in rows if row.path.startswith(prefix) and row.size > 0}
     found: list[Listed] = []
     missing: list[str] = []
     for wanted in entry.hub_files:
@@ -81,7 +84,7 @@ def _of_entry(entry: CatalogEntry, mirror: HubMirror, rows: Iterable[Listed]) ->
 
 def _sha256(file: Listed, mirror: HubMirror, endpoint: str, hub: HubClient) -> str:
     """The file's sha256; read from the hub and compared with git's hash, where that is all that is stated."""
-    if file.sha256:
+    if SHA256.fullmatch(file.sha256):
         return file.sha256
     if not file.blob or file.size > MAX_IN_MEMORY:
         raise MirrorError(f"its list of files states no sha256 for {file.path}")

@@ -17,7 +17,7 @@ from app.modelstore.disk import sha256_of, size_of
 AS_FOUND = "the record of what was found"
 """Who states what no hub was asked about; see ModelFile.stated_by."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _POINTER = b"version https://git-lfs."
 """What a file begins with that git put in the place of a large one."""
 
@@ -78,7 +78,7 @@ def read_files(said: Any, stated_by: str) -> tuple[ModelFile, ...]:
 def fits(entry: CatalogEntry, files: Sequence[ModelFile]) -> bool:
     """Whether `files` are those that the entry names: each that must be there once, and no others."""
     names = [file.path for file in files]
-    well_formed = all(file.size >= 0 and _SHA256.fullmatch(file.sha256) for file in files)
+    well_formed = all(file.size > 0 and SHA256.fullmatch(file.sha256) for file in files)
     known = {name for wanted in entry.hub_files for name in wanted.names}
     return well_formed and set(names) <= known and all(_once(wanted, names) for wanted in entry.hub_files)
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import pkgutil
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import app.engines
 from app.domain.engines import Punctuator, Recognizer, SpeakerModels, VoiceActivityDetector
 from app.modelstore.catalog import ModelEntry
 from app.settings import Settings
 
+_Outcome = TypeVar("_Outcome")
 _NICENESS = 5
 """Compute threads stand back behind the event loop, so that answers and health checks stay prompt on busy cores."""
 
@@ -28,6 +30,21 @@ def existing_engines() -> frozenset[str]:
 def compute_threads(purpose: str, count: int) -> ThreadPoolExecutor:
     """Threads for engines, behind the event loop in priority. What an engine loaded on them starts is as nice."""
     return ThreadPoolExecutor(count, thread_name_prefix=purpose, initializer=_stand_back)
+
+
+async def unawaited(work: Callable[[], _Outcome]) -> _Outcome:
+    """`work`, on a thread that the end of the process does not wait for: a fetch may take hours, or hang."""
+    outcome: Future[_Outcome] = Future()
+    outcome.set_running_or_notify_cancel()  # giving up waiting for it does not make it end
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="fetch", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings) -> Recognizer:

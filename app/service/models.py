@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.domain.engines import Capabilities, Punctuator, Recognizer, SpeakerModels, VoiceActivityDetector
-from app.domain.errors import EngineFailure, ModelStoreError, ModelUnavailable, SpeechError, UnknownModel
+from app.domain.errors import EngineFailure, ModelStoreError, SpeechError, UnknownModel
 from app.modelstore.catalog import CATALOG, ModelEntry, Role
 from app.modelstore.machine import read_machine
 from app.modelstore.selection import Choice, choose, wanted
@@ -29,6 +29,7 @@ from app.service.loading import (
     load_punctuator,
     load_recognizer,
     load_speakers,
+    unawaited,
 )
 from app.settings import Settings
 
@@ -101,17 +102,34 @@ class Models:
         told: set[str] = set()
         while missing := self._missing():
             for model_id in missing:
-                try:
-                    await asyncio.to_thread(self._store.ensure, model_id)
-                    await self._adopt(model_id)
-                except SpeechError as error:
-                    if model_id not in told:
-                        told.add(model_id)
-                        _logger.warning("%s is still missing: %s", model_id, error.message.splitlines()[0])
-                except Exception:  # this try ends here; the next one may go better
-                    _logger.exception("%s could not be loaded", model_id)
-                    return
-            await asyncio.sleep(_RETRY_SECONDS)
+                if await self._improved(model_id, told):
+                    break  # what was missing beside it may not be any more
+            else:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _improved(self, model_id: str, told: set[str]) -> bool:
+        """Whether the model could be fetched, and serves now or never will. What keeps it away is logged once."""
+        try:
+            await unawaited(lambda: self._store.ensure(model_id))
+        except SpeechError as error:
+            if model_id not in told:
+                told.add(model_id)
+                _logger.warning("%s is still missing: %s", model_id, " ".join(error.message.split()))
+            return False
+        except Exception:  # this try ends here; the next one may go better
+            if model_id not in told:
+                told.add(model_id)
+                _logger.exception("%s is still missing", model_id)
+            return False
+        try:
+            await self._adopt(model_id)
+        except Exception as error:  # it is here and no good: what serves goes on serving
+            why = error.message if isinstance(error, SpeechError) else "it could not be loaded"
+            unforeseen = not isinstance(error, SpeechError)
+            _logger.error("%s has arrived and cannot be served: %s", model_id, why, exc_info=unforeseen)
+            reasons = ((passed, why if passed == model_id else reason) for passed, reason in self.choice.passed_over)
+            self.choice = replace(self.choice, passed_over=tuple(reasons))
+        return True
 
     def close(self) -> None:
         """Free the models. Blocking; nothing may be running."""
@@ -169,23 +187,21 @@ class Models:
 
     async def _first_that_loads(self) -> Loaded:
         """The chosen model, or the next best of an automatic choice. What is on this machine is not waited for."""
-        candidates = (self.choice.model_id, *self.choice.alternatives)
-        here = [model_id for model_id in candidates if self._located(model_id)]
-        for model_id in here or candidates:
-            self._fall_back_to(model_id)
+        while True:
+            self._pass_over_absent()
             try:
-                return await self._load_model(model_id)
+                return await self._load_model(self.choice.model_id)
             except (EngineFailure, ModelStoreError) as error:
                 if not self.choice.alternatives:
                     raise
-                _logger.error("%s cannot be served: %s", model_id, error.message)
+                _logger.error("%s cannot be served: %s", self.choice.model_id, error.message)
                 self.choice = self.choice.falling_back(error.message)
-        raise ModelUnavailable("None of this machine's models could be loaded; the server's log says why.")
 
-    def _fall_back_to(self, model_id: str) -> None:
-        """Note which better ones are not there."""
-        while self.choice.model_id != model_id:
-            self.choice = self.choice.falling_back("it is not on this machine yet")
+    def _pass_over_absent(self) -> None:
+        """Go on to the best choice that is on this machine, if one is."""
+        if any(self._located(model_id) for model_id in (self.choice.model_id, *self.choice.alternatives)):
+            while not self._located(self.choice.model_id):
+                self.choice = self.choice.falling_back("it is not on this machine yet")
 
     async def _load_model(self, model_id: str) -> Loaded:
         entry = model_entry(model_id)
@@ -199,19 +215,20 @@ class Models:
     async def _load_helpers(self) -> None:
         """What text and speakers need. Without it everything else is served, and the log says so."""
         await self._load_speakers()
-        numbers = await self._optional("numbers will stay words", NumberWriting) if self._writes_numbers else None
-        self.writing = replace(self.writing, numbers=numbers)
-        if self._entry_here("punctuation") is not None or "ct-punc" in wanted(self._settings, self.choice):
-            self.writing = replace(
-                self.writing, punctuator=await self._optional("text will have no marks", self._punctuator)
-            )
+        if self._writes_numbers and self.writing.numbers is None:
+            numbers = await self._optional("numbers will stay words", NumberWriting)
+            self.writing = replace(self.writing, numbers=numbers)
+        marks = self._entry_here("punctuation") is not None or "ct-punc" in wanted(self._settings, self.choice)
+        if marks and self.writing.punctuator is None:
+            punctuator = await self._optional("text will have no marks", self._punctuator)
+            self.writing = replace(self.writing, punctuator=punctuator)
 
     @property
     def _writes_numbers(self) -> bool:
         return self._settings.asr_enable_itn
 
     async def _load_speakers(self) -> None:
-        if self._settings.speaker_diarization == "off":
+        if self._settings.speaker_diarization == "off" or self.diarizer is not None:
             return
         try:
             models = await self._run(self._detection, self._speakers)
@@ -268,13 +285,16 @@ class Models:
     def _missing(self) -> list[str]:
         """Ids of what this machine is wanted to have and does not have yet."""
         better = [] if self.choice.by_name else [model_id for model_id, _ in self.choice.passed_over]
-        helpers = wanted(self._settings, self.choice)
+        known = [entry for entry in map(CATALOG.model, better) if entry is not None]
+        helpers = [
+            entry
+            for entry in map(model_entry, wanted(self._settings, self.choice))
+            if self._entry_here(entry.role) is None  # another one for the same does as well
+        ]
         return [
-            model_id
-            for model_id in (*better, *helpers)
-            if (entry := CATALOG.model(model_id)) is not None
-            and entry.engine in existing_engines()
-            and self._located(model_id) is None
+            entry.id
+            for entry in (*known, *helpers)
+            if entry.engine in existing_engines() and self._located(entry.id) is None
         ]
 
     async def _adopt(self, model_id: str) -> None:
@@ -282,10 +302,13 @@ class Models:
         entry = model_entry(model_id)
         if entry.role == "asr":
             loaded = await self._load_model(model_id)
+            better = [passed for passed, _ in self.choice.passed_over].index(model_id)
+            self.choice = replace(self.choice, model_id=model_id, passed_over=self.choice.passed_over[:better])
+            await self._load_helpers()  # first: what writes no marks by itself is not to answer without any
             self._loaded = {model_id: loaded, **self._loaded}
-            self.choice = replace(self.choice, model_id=model_id, passed_over=())
             _logger.info("%s has arrived and answers from now on", model_id)
-        await self._load_helpers()
+        else:
+            await self._load_helpers()
 
     async def _run(self, threads: Executor, work: Callable[[], _Engine]) -> _Engine:
         return await asyncio.get_running_loop().run_in_executor(threads, work)

@@ -112,12 +112,16 @@ def test_serving_without_models_and_offline(run: Run) -> None:
         "whisper-base is not on this machine and HF_HUB_OFFLINE is set",
         "hint: have the files already? point ASR_MODEL_DIR_WHISPER_BASE",
         "models unpack",
-        "passed over paraformer-large: this version has no engine for it yet",
+        "warning: paraformer-large is not served, whisper-base is: paraformer-large is not on this machine",
     )
 
 
 def test_a_model_by_name_is_never_replaced(run: Run) -> None:
-    assert_clear(run(ASR_MODEL="paraformer-large"), "ASR_MODEL=paraformer-large cannot be served", "whisper-base")
+    assert_clear(run(ASR_MODEL="qwen3-asr-0.6b"), "ASR_MODEL=qwen3-asr-0.6b cannot be served", "whisper-base")
+    result = run(ASR_MODEL="paraformer-large")
+    assert_clear(result, "paraformer-large could not be fetched", "hint: have the files already? point ASR_MODEL_DIR_")
+    assert "whisper" not in result.stderr
+    assert "warning" not in result.stderr
 
 
 def test_a_named_folder_that_is_not_there(run: Run) -> None:
@@ -142,6 +146,7 @@ def test_list_shows_where_each_is(run_shared: Run) -> None:
     assert "models folder" in lines["fsmn-vad"]
     assert " no " in lines["whisper-base"]
     assert "MIT" in lines["whisper-base"]
+    assert re.search(r"asr +\? ", lines["paraformer-large"]), "no hub has said how large it is"
 
 
 def test_verify_finds_rot_and_download_mends_it(run: Run, run_shared: Run, base: Path, tmp_path: Path) -> None:
@@ -153,6 +158,15 @@ def test_verify_finds_rot_and_download_mends_it(run: Run, run_shared: Run, base:
     assert_clear(run("models", "verify"), "fsmn-vad: am.mvn holds other bytes", "hint: ")
     assert run("models", "download", FSMN_VAD.id).returncode == 0
     assert run("models", "verify", FSMN_VAD.id).returncode == 0
+
+
+def test_export_says_what_it_lacks(run: Run, tmp_path: Path) -> None:
+    assert "--no-quantize" in run("models", "export", "--help").stdout
+    (tmp_path / "checkpoint").mkdir()
+    for quantize in ((), ("--quantize",), ("--no-quantize",)):
+        result = run("models", "export", "checkpoint", "out", *quantize)
+        assert_clear(result, "config.yaml of the checkpoint cannot be read")
+    assert not (tmp_path / "out").exists()
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -194,19 +208,17 @@ def table(result: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]
 
 def test_doctor_of_a_machine_that_is_ready(run: Run, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
-    own = {"ASR_MODEL_DIR_WHISPER_BASE": "own", "ASR_MODEL_DIR_FSMN_VAD": "own"}
+    own = {f"ASR_MODEL_DIR_{name}": "own" for name in ("PARAFORMER_LARGE", "FSMN_VAD")} | {"DEVICE": "cpu"}
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
         result = run("doctor", HF_HUB_OFFLINE="1", HOST="127.0.0.1", PORT=port, ASR_MISPELT="1", **own)
     assert result.returncode == 0, result.stdout
     checks = table(result)
-    assert checks["model"] == (
-        "OK",
-        "whisper-base, the best available for a machine without CUDA "
-        "(passed over paraformer-large: this version has no engine for it yet)",
-    ) or checks["gpu"][1].startswith("NVIDIA")
-    assert checks["model whisper-base"] == ("OK", "own folder: own")
-    assert checks["model speakers"][0] == "WARN"  # served without
+    assert checks["model"][0] == "OK"
+    assert checks["model"][1].startswith("paraformer-large, the best available for ")
+    assert checks["model paraformer-large"] == ("OK", "own folder: own")
+    assert checks["model whisper-base"] == ("OK", "not here, not needed")
+    assert checks["model speakers"][0] == checks["model ct-punc"][0] == "WARN"  # served without
     assert checks["mirrors"][0] == "OK"
     assert checks["port"][0] == "WARN"
     assert port in checks["port"][1]
@@ -216,17 +228,29 @@ def test_doctor_of_a_machine_that_is_ready(run: Run, tmp_path: Path) -> None:
 
 
 def test_doctor_of_a_machine_that_is_not(run: Run) -> None:
-    result = run("doctor", HF_HUB_OFFLINE="1", TEMP_DIR="/no/such/folder")
+    result = run("doctor", HF_HUB_OFFLINE="1", TEMP_DIR="/no/such/folder", DEVICE="cpu")
     assert result.returncode == 1
     checks = table(result)
     assert checks["mirrors"][0] == "FAIL"
     assert checks["temp dir"][0] == "FAIL"
-    assert checks["model whisper-base"][0] == "WARN"
+    assert checks["model paraformer-large"] == ("WARN", "not here yet (its size is not known)")
     assert "\nnot ready: " in result.stdout
+
+
+def test_doctor_of_a_machine_that_serves_with_the_next_best(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    own = {f"ASR_MODEL_DIR_{name}": "own" for name in ("WHISPER_BASE", "FSMN_VAD")} | {"DEVICE": "cpu"}
+    result = run("doctor", HF_HUB_OFFLINE="1", **own)
+    assert table(result)["model paraformer-large"][0] == "WARN"
+    assert result.returncode == 0, result.stdout
+    named = run("doctor", HF_HUB_OFFLINE="1", ASR_MODEL="paraformer-large", **own)
+    assert table(named)["mirrors"] == ("FAIL", "HF_HUB_OFFLINE is set and models are missing")
+    assert named.returncode == 1
 
 
 def test_doctor_asks_the_mirrors(run: Run) -> None:
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    nowhere |= {"DEVICE": "cpu"}
     result = run("doctor", MODEL_MIRRORS="huggingface,wheel,bogus", **nowhere)
     checks = table(result)
     assert checks["mirror huggingface"][0] == "WARN"
@@ -234,8 +258,10 @@ def test_doctor_asks_the_mirrors(run: Run) -> None:
     assert checks["mirror bogus"][0] == "WARN"
     assert result.returncode == 0
     stuck = run("doctor", MODEL_MIRRORS="huggingface", **nowhere)
-    assert table(stuck)["mirrors"] == ("FAIL", "no mirror that answers has whisper-base, fsmn-vad")
+    assert table(stuck)["mirrors"] == ("FAIL", "no mirror that answers has paraformer-large, fsmn-vad")
     assert stuck.returncode == 1
+    named = run("doctor", MODEL_MIRRORS="wheel", ASR_MODEL="paraformer-large", **nowhere)
+    assert table(named)["mirrors"] == ("FAIL", "no mirror that answers has paraformer-large")
 
 
 def test_a_start_with_the_models_there_imports_no_downloader(tmp_path: Path) -> None:

@@ -102,9 +102,9 @@ def make_punctuation(folder: Path) -> Path:
 
 
 def make_small_seaco(folder: Path, published: Path = PUBLISHED) -> Path:
-    """SeACo-Paraformer with the published vocabulary and kinds of layers, but few and narrow ones (9 MB). Every token of
-    its seg_dict is spelled with itself. It writes Chinese characters only, about half of them others when hotwords are
-    others."""
+    """SeACo-Paraformer with the published vocabulary and kinds of layers, but few and narrow ones (9 MB). Every token
+    of its seg_dict is spelled with itself. It writes Chinese characters only, about half of them others when hotwords
+    are others."""
     return _make_small(folder, published, _bias, _SEACO)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -16,7 +17,8 @@ class Hub:
     """Serves `files` by URL path. `script` holds, per path, what the next requests get instead of a plain answer.
 
     Scripted answers: "drop" (half of the body, then the line is cut), "hang" (nothing), "wrong" (same length, other
-    bytes), "slow", "norange" (the whole file although a range was asked for), or a status number.
+    bytes), "slow", "norange" (the whole file although a range was asked for), "endless" (bytes without an end), "drip"
+    (the same, a byte at a time), or a status number.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -62,6 +64,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if answer == "hang":
                 hub.stop.wait(20)
                 self.close_connection = True
+            elif answer in {"endless", "drip"}:
+                self.flow(b" " * 65536 if answer == "endless" else b" ", 0.0 if answer == "endless" else 0.05)
             elif body is None or answer.isdigit():
                 self.send_error(int(answer or 404))
             else:
@@ -83,6 +87,14 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 part = part[: max(len(part) // 2, 1)]
                 self.close_connection = True
             self.wfile.write(part)
+
+        def flow(self, block: bytes, pause: float) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):  # until the client has had enough
+                while not hub.stop.wait(pause):
+                    self.wfile.write(block)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from app.domain.errors import DownloadFailed, ModelStoreError, VerificationFaile
 from app.modelstore.catalog import CATALOG
 from app.modelstore.store import ModelStore
 
-from .conftest import FACE_LIST, SAID, SCOPE_LIST, Notes, Publish, hub_catalog, write_files
+from .conftest import FACE_LIST, SAID, SCOPE_LIST, Notes, Publish, hub_catalog, toy_catalog, write_files
 from .mirror import Hub
 
 MakeStore = Callable[..., ModelStore]
@@ -119,7 +121,7 @@ def test_a_missing_file_is_named_and_the_next_mirror_asked(make_said: MakeStore,
         (b'{"Data": {"Files": [1]}}', "its list of files cannot be read"),
         (b'{"Data": {"Files": [{"Path": "x", "Size": 1e999}]}}', "its list of files cannot be read"),
         (b'{"Data": {"Files": []}}', "its repository has no config.yaml"),
-        (b" " * (17 * 1024 * 1024), "it sends more than"),
+        (b'{"Data": {"Files": [{"Path": "onnx/config.yaml", "Size": 0}]}}', "its repository has no config.yaml"),
     ],
 )
 def test_a_list_that_is_none(make_said: MakeStore, scope: Hub, answer: bytes, reason: str) -> None:
@@ -128,7 +130,29 @@ def test_a_list_that_is_none(make_said: MakeStore, scope: Hub, answer: bytes, re
         make_said(model_mirrors=["modelscope"]).ensure("said")
 
 
-@pytest.mark.parametrize("sha256", ["", "0" * 63, "../../x"])
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("hang", "no data within"),
+        ("endless", "it sends more than"),
+        ("drip", r"it took more than 0\.3 s"),
+        ("drop", ""),
+    ],
+)
+def test_a_list_that_does_not_end_well(
+    make_said: MakeStore, publish: Publish, scope: Hub, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    monkeypatch.setattr("app.modelstore.hubs.MAX_READ_SECONDS", 0.3 if script == "drip" else 30.0)
+    publish(scope=SAID, face=SAID)
+    scope.says(SCOPE_LIST, script)
+    began = time.monotonic()
+    progress = Notes()
+    assert in_folder(make_said().ensure("said", progress)) == SAID, "the next hub is asked"
+    assert any(re.match(f"said: modelscope: {reason}", note) for note in progress.notes)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("sha256", ["", "0" * 63, "../../x"], ids=["none", "short", "text"])
 def test_a_list_without_hashes(make_said: MakeStore, publish: Publish, scope: Hub, sha256: str) -> None:
     publish(scope=SAID)
     answer: Any = json.loads(scope.files[SCOPE_LIST])
@@ -153,11 +177,15 @@ def test_other_bytes_than_gits_hash_are_refused(make_said: MakeStore, publish: P
         make_said(model_mirrors=["huggingface"]).ensure("said")
 
 
-def test_a_hub_that_is_down_is_asked_once(make_said: MakeStore, publish: Publish, scope: Hub) -> None:
+def test_a_hub_that_is_down_is_asked_once_for_all(make_store: MakeStore, publish: Publish, scope: Hub) -> None:
     publish(face=SAID)
     scope.says(SCOPE_LIST, "hang")
-    assert in_folder(make_said().ensure("said")) == SAID
+    store = make_store(hub_catalog(*toy_catalog().models))
+    with store.fetching() as ensure, pytest.raises(DownloadFailed, match="toy could not be fetched"):
+        assert in_folder(ensure("said")) == SAID
+        ensure("toy")
     assert [path for path, _ in scope.requests] == [SCOPE_LIST]
+    assert store.ensure("toy"), "asked again in the next run"
 
 
 def test_what_a_hub_publishes_anew_is_believed(make_said: MakeStore, publish: Publish) -> None:

@@ -15,7 +15,7 @@ from app.domain.errors import ModelStoreError, UnknownModel, VerificationFailed
 from app.modelstore.packing import pack, unpack
 from app.modelstore.store import ModelStore
 
-from .conftest import CONTENT, write_files
+from .conftest import CONTENT, SAID, Publish, hub_catalog, write_files
 
 MakeStore = Callable[..., ModelStore]
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -118,6 +118,84 @@ def test_a_tampered_tar_is_refused_whole(packed: Path, here: ModelStore, tamper:
     assert here.locate("toy") is None
     assert not here.target("toy").exists()
     assert set(packed.parent.iterdir()) - before <= {here.settings.models_dir}
+
+
+def pack_said(make_store: MakeStore, publish: Publish, tmp_path: Path) -> Path:
+    """A tar of an entry whose files a hub stated."""
+    publish(scope=SAID)
+    there = make_store(hub_catalog(), models_dir=tmp_path / "there")
+    there.ensure("said")
+    assert pack(there, [], tmp_path / "said.tar") == ["said"]
+    return tmp_path / "said.tar"
+
+
+def test_files_that_a_hub_stated_come_with_what_it_said(
+    make_store: MakeStore, publish: Publish, tmp_path: Path
+) -> None:
+    packed = pack_said(make_store, publish, tmp_path)
+    here = make_store(hub_catalog(), models_dir=tmp_path / "here", hf_hub_offline=True)
+    assert unpack(here, packed) == ["said"]
+    folder = here.ensure("said")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == SAID
+    assert not here.verify("said").as_found
+    pack(here, ["said"], tmp_path / "again.tar")
+    assert (tmp_path / "again.tar").read_bytes() == packed.read_bytes()
+    (folder / "config.yaml").write_bytes(b"rotten bytes")
+    with pytest.raises(VerificationFailed, match=r"config.yaml .*the tar it came in says"):
+        here.verify("said")
+
+
+def other_names(members: Members) -> None:
+    members[0] = (members[0][0], members[0][1].replace(b"model_quant.onnx", b"../../evil.onnx "))
+
+
+def fewer(members: Members) -> None:
+    manifest = json.loads(members[0][1])
+    members.pop(1 + [file["path"] for file in manifest["entries"][0]["files"]].index("config.yaml"))
+    manifest["entries"][0]["files"] = [one for one in manifest["entries"][0]["files"] if one["path"] != "config.yaml"]
+    members[0] = (members[0][0], json.dumps(manifest).encode())
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (change_bytes, "holds other bytes"),
+        (change_hash, "holds other bytes"),
+        (other_names, "made for other files"),
+        (fewer, "made for other files"),
+        (add("said/extra.py"), "does not describe"),
+    ],
+)
+def test_a_tampered_tar_of_such_files_is_refused_whole(
+    make_store: MakeStore, publish: Publish, tmp_path: Path, tamper: Any, message: str
+) -> None:
+    packed = pack_said(make_store, publish, tmp_path)
+    members = read(packed)
+    tamper(members)
+    write(packed, members)
+    here = make_store(hub_catalog(), models_dir=tmp_path / "here", hf_hub_offline=True)
+    with pytest.raises(VerificationFailed, match=message):
+        unpack(here, packed)
+    assert here.locate("said") is None
+    assert not here.manifests.path("said").exists()
+
+
+def test_an_own_folder_of_such_files_is_packed_unless_a_hub_said_otherwise(
+    make_store: MakeStore, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**SAID, "model_quant.onnx": b"of one's own"}
+    monkeypatch.setenv("ASR_MODEL_DIR_SAID", str(write_files(tmp_path / "own", own)))
+    store = make_store(hub_catalog())
+    assert pack(store, ["said"], tmp_path / "own.tar") == ["said"]
+    (tmp_path / "own" / "config.yaml").unlink()
+    with pytest.raises(VerificationFailed, match="other files than the catalog"):
+        pack(store, ["said"], tmp_path / "half.tar")
+    monkeypatch.delenv("ASR_MODEL_DIR_SAID")
+    assert unpack(store, tmp_path / "own.tar") == ["said"]
+    assert (store.ensure("said") / "model_quant.onnx").read_bytes() == b"of one's own"
+    monkeypatch.setenv("ASR_MODEL_DIR_SAID", str(write_files(tmp_path / "other", SAID)))
+    with pytest.raises(VerificationFailed, match="other files than the catalog"):
+        pack(make_store(hub_catalog()), ["said"], tmp_path / "other.tar")
 
 
 def test_half_a_tar_and_no_tar(packed: Path, here: ModelStore, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def start_server(models_dir: Path, folder: Path, **settings: str) -> RealServer:
         cwd=folder,  # where no .env lies
         env=clean
         | {"HOST": "127.0.0.1", "PORT": str(port), "MODELS_DIR": str(models_dir), "TEMP_DIR": str(temp)}
-        | {"DEVICE": "cpu"}
+        | {"DEVICE": "cpu", "ASR_MODEL": "whisper-base"}  # whatever else this machine may have or be able to fetch
         | settings,
         stdout=log.open("wb"),
         stderr=subprocess.STDOUT,

@@ -59,7 +59,6 @@ async def voiceprint(service: SpeechService, sound: Path, param: str = "file") -
 def test_they_are_loaded_at_the_start(house: House, diarization: str) -> None:
     async def scenario(service: SpeechService) -> None:
         assert service.tells_speakers
-        assert service.speakers_failure is None
         assert service.encoder_id == "stub-encoder"
         assert service.voice_threshold == service.settings.voice_threshold
 
@@ -79,7 +78,6 @@ def test_without_them_everything_else_is_served(
         assert service.ready
         assert service.failure is None
         assert not service.tells_speakers
-        assert service.speakers_failure is error
         assert (await transcribed(service, house.sound, ENGLISH)).text
         with pytest.raises(ModelUnavailable, match=error.message):
             await transcribed(service, house.sound, SPEAKERS)
@@ -117,7 +115,6 @@ def test_off_loads_nothing(house: House, caplog: pytest.LogCaptureFixture) -> No
     async def scenario(service: SpeechService) -> None:
         assert service.ready
         assert not service.tells_speakers
-        assert service.speakers_failure is None
         assert (await transcribed(service, house.sound, ENGLISH)).text
         with pytest.raises(UnsupportedFeature, match="SPEAKER_DIARIZATION=off"):
             _ = service.encoder_id

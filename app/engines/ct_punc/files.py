@@ -15,7 +15,8 @@ from app.domain.errors import EngineFailure
 CONFIG, TOKENS, WORDS = "config.yaml", "tokens.json", "jieba_usr_dict"
 _OFFLINE = "CTTransformer"
 _NO_MARK = frozenset({"_", "<unk>"})
-_MARKS = frozenset("，。？、")
+_MARKS = {"，": "，", "。": "。", "？": "？", "、": "、", ",": "，", ".": "。", "?": "？"}
+"""What punc_list may name: some configurations have the marks of ASCII, which FunASR's runtime takes for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,10 @@ def _marks(conf: dict[str, object]) -> tuple[tuple[str, ...], str]:
     listed = cast("list[object]", said) if isinstance(said, list) else []
     if not listed:
         raise EngineFailure(f"{CONFIG} has no punc_list.")
-    strange = [mark for mark in listed if mark not in _NO_MARK | _MARKS]
+    strange = [mark for mark in listed if mark not in (*_NO_MARK, *_MARKS)]
     if strange:
         raise EngineFailure(f"{CONFIG}: punc_list has {strange[0]!r}, which is no mark that is known.")
-    marks = tuple("" if mark in _NO_MARK else str(mark) for mark in listed)
+    marks = tuple(_MARKS.get(str(mark), "") for mark in listed)
     end = conf.get("sentence_end_id", 3)
     if not isinstance(end, int) or not 0 <= end < len(marks) or marks[end] not in {"。", "？"}:
         raise EngineFailure(f"{CONFIG}: sentence_end_id {end} is not the place of a sentence's end in punc_list.")

@@ -42,13 +42,15 @@ class CtPunctuator:
         self._segmenter = segmenter_of(folder)
 
     def marks(self, words: Sequence[str]) -> list[str]:
-        """What follows each word; see Punctuator. Nothing follows a word of white space."""
+        """What follows each word; see Punctuator. Words of white space are passed over; the end goes behind them."""
         tokens = list(self._segmenter.tokens(words))
-        ids = [self._files.ids.get(token.text, self._files.unknown) for token in tokens]
+        settled = self._settled([self._files.ids.get(token.text, self._files.unknown) for token in tokens])
         found = [""] * len(words)
-        for token, mark in zip(tokens, self._settled(ids), strict=True):
+        for token, mark in zip(tokens[:-1], settled[:-1], strict=True):
             if token.word is not None:
                 found[token.word] = mark
+        if words:
+            found[-1] = settled[-1] if settled else self._files.sentence_end
         return found
 
     def _settled(self, ids: list[int]) -> list[str]:

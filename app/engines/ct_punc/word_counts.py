@@ -1,7 +1,8 @@
 """What jieba counts when it is given a dictionary of words: the same numbers as its own `load_userdict`, sooner.
 
 Where a word comes without a count, jieba takes the least with which the word wins over its parts: it cuts the word into
-its likeliest parts, and the chance of these together becomes the word's. Most words need not be cut for that.
+its likeliest parts, and the chance of these together becomes the word's. Each count depends on all before it. Most
+words need not be cut to know theirs: 470,000 of them take PLACEHOLDER.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from math import log
 
 _CLOSE = 1e-6
 """What is nearer than this is left to jieba's own floating-point steps."""
+_MOST = 2**53
+"""Beyond this, counts are not exact as floats, and jieba would go on with nonsense."""
 _BLOCKS = re.compile(r"([\u4e00-\u9fd5a-zA-Z0-9+#&._%\-]+)")
 """What jieba cuts as one; all other characters stand by themselves."""
 _CHINESE = re.compile("[\u4e00-\u9fd5]+")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _LINE = re.compile(r"^(.+?)( [0-9]+)?( [a-z]+)?$")
-"""A word, how often it occurs, and its kind."""
+"""A word, how often it occurs, and its tag."""
 _BLANK = " \t\n\r\v\f"
+"""What jieba strips: it does so before it decodes a line."""
 
 
 class WordCounts:
@@ -36,25 +40,29 @@ class WordCounts:
         frequent = (word for word, count in self.counts.items() if count >= self._frequent)
         self._common = {character for word in frequent for character in word}
 
-    def add(self, words: Iterable[tuple[str, int | None]]) -> None:
-        """Count words in their order; None where a count is to be found."""
+    def add(self, dictionary: str) -> None:
+        """Count the words of a user dictionary, one a line, in their order.
+
+        Raises:
+            OverflowError: counts are too large.
+        """
         counts, known_of = self.counts, self.counts.get
-        for word, count in words:
+        for word, given in _entries(dictionary):
             known = known_of(word)
-            if count is None:
-                if len(word) > 1 and self._is_rare(word):
-                    count = max(int(known / self.total * self.total) + 1, known) if known else 1
-                else:
-                    count = self._count(word, known or 0)
+            if given is not None:
+                count = given
+            elif self._is_rare(word):
+                count = max(int(known / self.total * self.total) + 1, known) if known else 1
+            else:
+                count = self._count_of(self._parts(word), known or 0)
             counts[word] = count
             self.total += count
             if known is None:
-                for end in range(len(word) - 1, 0, -1):
-                    if (beginning := word[:end]) in counts:
-                        break
-                    counts[beginning] = 0
+                self._add_beginnings(word)
             if count >= self._frequent:
                 self._common.update(word)
+                if self.total > _MOST:
+                    raise OverflowError("counts are too large")
 
     def _add_beginnings(self, word: str) -> None:
         """0 for what the word begins with; of what is there already, the beginnings are, too."""
@@ -64,12 +72,6 @@ class WordCounts:
                 return
             counts[beginning] = 0
 
-    def _count(self, word: str, known: int) -> int:
-        """jieba's own choice for a word that occurs `known` times so far."""
-        if len(word) == 1:
-            return self._count_of([word], known)
-        return self._count_of(self._cut(word) if _CHINESE.fullmatch(word) else self._joined(word), known)
-
     def _count_of(self, parts: Iterable[str], known: int) -> int:
         """The count of a word that is cut into `parts`."""
         chance = 1.0
@@ -78,8 +80,13 @@ class WordCounts:
         return max(int(chance * self.total) + 1, known)
 
     def _is_rare(self, word: str) -> bool:
-        """Whether no cut in two is likely enough to change the word's count."""
-        if not (_CHINESE.fullmatch(word) and self._common.isdisjoint(word)):
+        """Whether the word's parts, however it is cut, are too rare to say anything about its count.
+
+        With n parts and total t, they do only if the product of their counts is at least t^(n-1). With three parts or
+        more, one of them must then be as frequent as t^(2/3), so that its characters are `_common`; cuts in two are
+        looked at. Letters and digits are joined by jieba where they stay single: no word with them is called rare here.
+        """
+        if len(word) == 1 or not (_CHINESE.fullmatch(word) and self._common.isdisjoint(word)):
             return False
         get, most = self.counts.get, self.total * (1 - _CLOSE)
         for place in range(1, len(word)):
@@ -87,11 +94,15 @@ class WordCounts:
                 if (tail := get(word[place:])) and head * tail > most:
                     return False
             elif head is None:
-                return True
+                return True  # nothing that is known begins with this
         return True
 
+    def _parts(self, word: str) -> Iterable[str]:
+        """The likeliest cut of a whole word, as jieba's `cut` without its model of unknown words."""
+        return self._cut(word) if _CHINESE.fullmatch(word) else self._joined(word)
+
     def _joined(self, word: str) -> Iterator[str]:
-        """The likeliest cut of what is not only Chinese: letters and digits that stay single are joined."""
+        """The cut of what is not only Chinese: letters and digits that stay single are joined."""
         for block in _BLOCKS.split(word):
             if not _BLOCKS.fullmatch(block):
                 yield from block
@@ -132,13 +143,13 @@ class WordCounts:
         return parts
 
 
-def entries(dictionary: str) -> Iterator[tuple[str, int | None]]:
-    """The words of a user dictionary, and their counts where it has them."""
+def _entries(dictionary: str) -> Iterator[tuple[str, int | None]]:
+    """The words, and their counts where these are given."""
     for raw in dictionary.split("\n"):
         line = raw.strip(_BLANK).lstrip("\ufeff")
         if " " not in line:
             if line:
                 yield line, None
         elif match := _LINE.match(line):
-            word, count, _ = match.groups()
-            yield word, None if count is None else int(count)
+            word, said, _ = match.groups()
+            yield word, None if said is None else int(said) if len(said) < 20 else _MOST
