@@ -215,17 +215,14 @@ class Models:
     async def _load_helpers(self) -> None:
         """What text and speakers need. Without it everything else is served, and the log says so."""
         await self._load_speakers()
-        if self._writes_numbers and self.writing.numbers is None:
+        if self._settings.asr_enable_itn and self.writing.numbers is None:
             numbers = await self._optional("numbers will stay words", NumberWriting)
             self.writing = replace(self.writing, numbers=numbers)
-        marks = self._entry_here("punctuation") is not None or "ct-punc" in wanted(self._settings, self.choice)
+        helpers = map(model_entry, wanted(self._settings, self.choice))
+        marks = any(entry.role == "punctuation" for entry in helpers)
         if marks and self.writing.punctuator is None:
             punctuator = await self._optional("text will have no marks", self._punctuator)
             self.writing = replace(self.writing, punctuator=punctuator)
-
-    @property
-    def _writes_numbers(self) -> bool:
-        return self._settings.asr_enable_itn
 
     async def _load_speakers(self) -> None:
         if self._settings.speaker_diarization == "off" or self.diarizer is not None:

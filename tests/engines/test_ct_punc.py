@@ -177,13 +177,13 @@ def jieba_counts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], t
     return counts
 
 
-@pytest.mark.parametrize("counted", [0.01, 0.5])
+@pytest.mark.parametrize("counted", [0.002, 0.3])
 def test_a_dictionary_is_counted_as_jieba_counts_it(
     jieba_counts: Callable[[Path], tuple[dict[str, int], int]], tmp_path: Path, counted: float
 ) -> None:
     (tmp_path / "none").write_text("", encoding="utf-8")
     known = [word for word, often in jieba_counts(tmp_path / "none")[0].items() if often]
-    dictionary = write_dictionary(tmp_path / "words", known, 20_000, counted=counted)
+    dictionary = write_dictionary(tmp_path / "words", known, 8_000, counted=counted)
     ours = read_dictionary(dictionary)
     theirs, total = jieba_counts(dictionary)
     assert (ours.total, ours.FREQ) == (total, theirs)

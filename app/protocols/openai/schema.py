@@ -259,8 +259,8 @@ def _text() -> Schema:
         "itn": {
             "type": "boolean",
             "description": (
-                "Numbers said as words in digits. Left out: true for models that write them as words. Models that write "
-                "digits themselves go on doing so with false."
+                "Numbers said as words in digits. Left out: true for models that write them as words. "
+                "Models that write digits themselves go on doing so with false."
             ),
         },
         "enable_inverse_text_normalization": {"type": "boolean", "description": "The same as itn."},
