@@ -14,15 +14,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from app.domain.engines import SAMPLE_RATE, Piece, PieceRequest, Recognizer, SpeechSpan
@@ -44,10 +44,10 @@ from benchmarks.report import Report, Table, percent
 from benchmarks.server import MODEL, ROOT
 from tests.models import speech
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
+Floats = NDArray[np.float32]
+Tokens = tuple[str, ...]
+Texts = dict[str, list[Tokens]]
+"""What was heard in each recording, by the way it was cut."""
 
 PARAFORMER = Path("../shared/models/paraformer-tiny-onnx")
 """Relative to the repository root."""
@@ -60,16 +60,15 @@ _LEAD = 0.3
 _WHISPER_PAUSES, _WHISPER_SECONDS = (0.2, 1.0), (20.0, 29.0)
 _PARAFORMER_PAUSES, _PARAFORMER_SECONDS = (0.2, 1.5), (60.0, 120.0)
 _AIM = 0.01
-
-Tokens = tuple[str, ...]
-Texts = dict[str, list[Tokens]]
-"""What was heard in each recording, by the way it was cut."""
-_Clip = TypeVar("_Clip")
+_SHORT = 6.0
+"""Seconds: pieces as long as the clips the small Paraformer was trained on."""
+_DRAWS = 2000
+_UNCUT, _ALONE = "uncut: 60-120 s at once", "each clip alone"
 
 
 @dataclass(frozen=True)
 class _Recording:
-    """`said` is empty if nobody wrote it down; `clips` are the true stretches of a joined recording."""
+    """`said` is empty if nobody wrote it down; `clips` are where those of a joined recording stand."""
 
     name: str
     sound: Waveform
@@ -91,9 +90,11 @@ class _Recording:
         """The server's pieces."""
         return cut(self.sound, self.spans, longest, max_silence)
 
-    def joints(self, longest: float, max_silence: float) -> list[Cut]:
-        """The server's pieces if the detector heard just the clips; `max_silence` 0: each clip by itself."""
-        return cut(self.sound, self.clips, longest, max_silence)
+    def joints(self, longest: float, max_silence: float, later: float = 0.0) -> list[Cut]:
+        """The server's pieces if the detector heard just the clips, `later` seconds less at each beginning;
+        `max_silence` 0: each clip by itself."""
+        pieces = cut(self.sound, self.clips, longest, max_silence) if self.clips else self.whole()
+        return [replace(each, start=each.start + later) for each in pieces]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +117,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         recordings = corpus.load(given.audio, folders[PHONE_CALL], Path(folder), corpus.Scale(long_files=0))
         joiner = _Joiner(Path(folder), detector)
-        _whisper(folders[MODEL], recordings, given.audio, joiner, found, joined=4 if given.quick else 16)
-        _paraformer(joiner, found, count=3 if given.quick else 16)
+        real = _as_recorded(recordings, given.audio, joiner)
+        _whisper(folders[MODEL], [*real, *_joined(recordings, joiner, 3 if given.quick else 9)], found)
+        _paraformer(joiner, found, count=3 if given.quick else 12)
     found.setting += (neighbours.describe(),)
     found.save("cutting")
     print(found.render(markdown=given.markdown))
     return 0
-
-
-# --- recordings -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,40 +160,40 @@ class _Joiner:
         return _Recording(name, Waveform(path), language, self.detector, said, tuple(spans))
 
 
-def _chosen(
-    clips: Sequence[_Clip], seconds: Callable[[_Clip], float], target: float, chance: random.Random
-) -> Iterator[_Clip]:
+def _chosen(clips: Sequence[Clip], target: float, chance: random.Random) -> Iterator[Clip]:
     """Clips in a random order, again and again, while they fit into `target` seconds with the longest pauses."""
     left = target
     for _ in range(3):
         for clip in chance.sample(clips, len(clips)):
-            if seconds(clip) <= left:
-                left -= seconds(clip)
+            if (taken := clip.seconds + _WHISPER_PAUSES[1]) <= left:
+                left -= taken
                 yield clip
 
 
-def _whisper_recordings(
-    recordings: corpus.Corpus, shared: Path, joiner: _Joiner, joined: int
-) -> tuple[list[_Recording], list[_Recording]]:
-    """Recordings of about 30 s as they are, and some joined from clips: as many English ones of unknown words, and half
-    as many of known words."""
+def _as_recorded(recordings: corpus.Corpus, shared: Path, joiner: _Joiner) -> list[_Recording]:
+    """The phone call, and meetings of 30 s where this machine has them."""
     meetings = [Clip(path.stem, path, 30.0, "en") for path in sorted((shared / "meetings").glob("*.wav"))]
-    real = [joiner.existing(clip) for clip in [recordings.referenced[-1], *meetings]]
-    kinds = {"clips": recordings.spoken}
+    return [joiner.existing(clip) for clip in [recordings.referenced[-1], *meetings]]
+
+
+def _joined(recordings: corpus.Corpus, joiner: _Joiner, count: int) -> list[_Recording]:
+    """Recordings joined from spoken clips, and for each three of them one English and one Chinese of known words."""
+    known = recordings.referenced[:-1]
+    kinds = [("clips", recordings.spoken, count)]
     for language in ("en", "zh"):
-        kinds[f"known {language}"] = tuple(
-            clip for clip in recordings.referenced[:-1] if clip.language == language and clip.reference
-        )
+        clips = tuple(clip for clip in known if clip.language == language)
+        kinds.append((f"known {language}", clips, count // 3 if clips else 0))
     made: list[_Recording] = []
-    for kind, clips in kinds.items():
-        for number in range(joined if kind == "clips" else joined // 4 if clips else 0):
+    for kind, clips, times in kinds:
+        for number in range(times):
             chance = random.Random(number)
             target = chance.uniform(*_WHISPER_SECONDS) - 2 * _LEAD
-            chosen = list(_chosen(clips, lambda clip: clip.seconds + _WHISPER_PAUSES[1], target, chance))
-            words = [(_samples(clip), _written(clip.reference, clip.language)) for clip in chosen]
-            name = f"{kind} {number + 1}"
-            made.append(joiner.joined(name, chosen[0].language, words, _WHISPER_PAUSES, number))
-    return real, made
+            chosen = list(_chosen(clips, target, chance))
+            sounds = [audio.read(clip.path).astype(np.float32) / np.float32(32768) for clip in chosen]
+            words = [_written(clip.reference, clip.language) for clip in chosen]
+            parts = list(zip(sounds, words, strict=True))
+            made.append(joiner.joined(f"{kind} {number + 1}", chosen[0].language, parts, _WHISPER_PAUSES, number))
+    return made
 
 
 def _paraformer_recordings(joiner: _Joiner, count: int) -> list[_Recording]:
@@ -203,10 +202,9 @@ def _paraformer_recordings(joiner: _Joiner, count: int) -> list[_Recording]:
         chance = random.Random(number)
         spoken = speech.utterances(60, 1000 + number)
         target = chance.uniform(*_PARAFORMER_SECONDS) - 2 * _LEAD
-        mean = sum(_PARAFORMER_PAUSES) / 2
         chosen: list[tuple[Floats, Tokens]] = []
         for one in spoken:
-            target -= one.seconds + mean
+            target -= one.seconds + sum(_PARAFORMER_PAUSES) / 2
             if target < 0:
                 break
             chosen.append((one.samples, one.tokens))
@@ -214,25 +212,14 @@ def _paraformer_recordings(joiner: _Joiner, count: int) -> list[_Recording]:
     return made
 
 
-def _samples(clip: Clip) -> Floats:
-    return audio.read(clip.path).astype(np.float32) / 32768
-
-
-# --- recognising ------------------------------------------------------------------------------------------------------
-
-
 def _heard(
-    recognizer: Recognizer,
-    recordings: Sequence[_Recording],
-    way: _Way,
-    language: bool,
-    split: Callable[[str, str], Tokens],
+    recognizer: Recognizer, recordings: Sequence[_Recording], way: _Way, split: Callable[[str, str], Tokens]
 ) -> tuple[list[Tokens], int]:
-    """Each recording's tokens, and how many pieces there were; `language`: whether it is given."""
+    """Each recording's tokens, and how many pieces there were."""
     requests: list[PieceRequest] = []
     owners: list[int] = []
     for number, recording in enumerate(recordings):
-        options = RecognitionOptions(language=recording.language if language else None, timed=False)
+        options = RecognitionOptions(language=recording.language, timed=False)
         for each in way.cuts(recording):
             requests.append(PieceRequest(Piece(each.start, recording.sound.piece(each.start, each.end)), options))
             owners.append(number)
@@ -242,8 +229,9 @@ def _heard(
         ThreadPoolExecutor(recognizer.parallel_calls) as pool,
         bar(f"{recognizer.id}: {way.label}"[:44], len(requests)) as progress,
     ):
-        for owner, answer in zip(owners, pool.map(lambda one: recognizer.recognize([one])[0], requests), strict=True):
-            texts[owner].append(answer.text)
+        answers = pool.map(recognizer.recognize, [[request] for request in requests])
+        for owner, answer in zip(owners, answers, strict=True):
+            texts[owner].append(answer[0].text)
             progress.update()
     joined = [split(join_texts(parts), one.language) for parts, one in zip(texts, recordings, strict=True)]
     return joined, len(requests)
@@ -269,52 +257,41 @@ def _all(references: Sequence[Tokens], heard: Sequence[Tokens]) -> Errors:
     return total_errors(_differences(one, other) for one, other in zip(references, heard, strict=True))
 
 
-# --- Whisper ----------------------------------------------------------------------------------------------------------
-
-
-def _whisper(
-    folder: Path, recordings: corpus.Corpus, shared: Path, joiner: _Joiner, found: Report, joined: int
-) -> None:
+def _whisper(folder: Path, recordings: Sequence[_Recording], found: Report) -> None:
     model = whisper.WhisperRecognizer(MODEL, folder, threads=available_cores())
-    can = model.capabilities
-    real, made = _whisper_recordings(recordings, shared, joiner, joined)
-    pause = can.max_silence
+    longest, pause = model.capabilities.preferred_seconds, model.capabilities.max_silence
     ways = (
         _Way("uncut", lambda one: one.whole()),
         _Way("uncut, 0.03 s later", lambda one: one.whole(_SHIFT)),
-        _Way("server", lambda one: one.detected(can.preferred_seconds, pause)),
-        _Way("its pieces in 30 s windows", lambda one: one.detected(can.preferred_seconds, pause), short=0.0),
+        _Way("server", lambda one: one.detected(longest, pause)),
+        _Way("its pieces in 30 s windows", lambda one: one.detected(longest, pause), short=0.0),
         _Way("ASR_WHISPER_WINDOW=30", lambda one: one.detected(_ONE_PIECE, pause)),
+        _Way(_ALONE, lambda one: one.joints(_ONE_PIECE, 0.0)),
+        _Way(f"{_ALONE}, 0.03 s later", lambda one: one.joints(_ONE_PIECE, 0.0, _SHIFT)),
     )
-    everything = [*real, *made]
-    heard = {way.label: _heard(model, everything, way, True, _written)[0] for way in ways}
-    alone, _ = _heard(model, made, _Way("each clip alone", lambda one: one.joints(_ONE_PIECE, 0.0)), True, _written)
+    heard = {way.label: _heard(model, recordings, way, _written)[0] for way in ways}
     model.close()
-    found.tables.append(_whisper_differences(everything, len(real), heard))
-    found.tables.append(_whisper_errors(everything, len(real), heard, alone))
-    found.data["whisper"] = _texts(everything, heard) | {"each clip alone": [" ".join(one) for one in alone]}
+    found.tables += [_whisper_differences(recordings, heard), _whisper_errors(recordings, heard)]
+    found.data["whisper"] = _texts(recordings, heard)
 
 
-def _whisper_differences(recordings: Sequence[_Recording], real: int, heard: Texts) -> Table:
+def _whisper_differences(recordings: Sequence[_Recording], heard: Texts) -> Table:
     """Rows: each recording, then sums."""
     uncut = heard["uncut"]
     groups = {one.name: [number] for number, one in enumerate(recordings)}
-    groups |= {
-        "all as recorded": list(range(real)),
-        "all joined": list(range(real, len(recordings))),
-        "all": list(range(len(recordings))),
-    }
+    groups["all as recorded"] = [number for number, one in enumerate(recordings) if not one.clips]
+    groups["all joined"] = [number for number, one in enumerate(recordings) if one.clips]
+    groups["all"] = list(range(len(recordings)))
+    ways = list(heard)[1:5]
     rows: list[tuple[str, ...]] = []
     for name, members in groups.items():
-        cells = [
-            percent(_all(_these(uncut, members), _these(texts, members)).rate)
-            for label, texts in heard.items()
-            if label != "uncut"
-        ]
-        lost = _all(_these(uncut, members), _these(heard["server"], members))
-        new = sum(len(heard["server"][one]) - len(uncut[one]) for one in members)
-        rows.append((name, str(lost.length), *cells, percent(lost.lost_rate), f"{new:+d}"))
-    columns = ("recording", "tokens uncut", *list(heard)[1:], "server: missing", "server: tokens more")
+        found = [_all(_these(uncut, members), _these(heard[label], members)) for label in ways]
+        server = _these(heard["server"], members)
+        lost = _all(_these(uncut, members), server)
+        more = sum(map(len, server)) - lost.length
+        cells = (*(percent(each.rate) for each in found), percent(lost.lost_rate), f"{more:+d}")
+        rows.append((name, str(lost.length), *cells))
+    columns = ("recording", "tokens uncut", *ways, "server: missing", "server: tokens more")
     notes = (
         "Edits per token of the uncut text (English: words, Chinese: characters); uncut: one piece of up to 29.8 s.",
         f"Uncut, {_SHIFT} s later: the same sound without its first {_SHIFT} s, in one piece: what chance changes.",
@@ -322,27 +299,27 @@ def _whisper_differences(recordings: Sequence[_Recording], real: int, heard: Tex
     return Table("Whisper: cut against uncut", columns, tuple(rows), notes)
 
 
-def _whisper_errors(recordings: Sequence[_Recording], real: int, heard: Texts, alone: Sequence[Tokens]) -> Table:
+def _whisper_errors(recordings: Sequence[_Recording], heard: Texts) -> Table:
     """Against what was said, where it is known, and against the clips recognised one by one."""
-    known = [number for number, one in enumerate(recordings) if one.said]
-    joined = list(range(real, len(recordings)))
-    said = [recordings[number].said for number in known]
+    joined = [number for number, one in enumerate(recordings) if one.clips]
+    known = [number for number in joined if recordings[number].said]
+    call = [number for number, one in enumerate(recordings) if one.said and not one.clips]
+    said = [one.said for one in recordings]
     rows: list[tuple[str, ...]] = []
+    words, tokens = (sum(map(len, _these(texts, some))) for texts, some in ((said, known), (heard[_ALONE], joined)))
     for label, texts in heard.items():
-        truth, clips = _all(said, _these(texts, known)), _all(alone, _these(texts, joined))
-        rows.append((label, *(percent(rate) for rate in (truth.rate, truth.lost_rate, clips.rate, clips.lost_rate))))
-    mine = [number for number in known if number >= real]
-    best = _all([recordings[number].said for number in mine], [alone[number - real] for number in mine])
+        errors = _all(_these(said, known), _these(texts, known))
+        differs = _all(_these(heard[_ALONE], joined), _these(texts, joined))
+        spoken = "" if _ALONE in label else percent(_all(_these(said, call), _these(texts, call)).rate)
+        rates = (errors.rate, errors.lost_rate, differs.rate, differs.lost_rate)
+        rows.append((label, spoken, *map(percent, rates)))
     notes = (
-        f"Known: {len(known)} recordings, {sum(map(len, said))} words or characters; each clip alone has "
-        f"{percent(best.rate)} errors in the {len(mine)} joined ones. Clips alone: {len(joined)} joined recordings, "
-        f"{sum(map(len, alone))} tokens as the same model hears them clip by clip.",
+        f"Words known: {len(known)} joined recordings, {words} words or characters.",
+        f"Against each clip alone: {len(joined)} joined recordings, {tokens} tokens as the same model hears them "
+        "clip by clip.",
     )
-    columns = ("", "errors, words known", "lost", "against each clip alone", "missing")
+    columns = ("", "phone call, errors", "words known, errors", "lost", "against each clip alone", "missing")
     return Table("Whisper: against what was said", columns, tuple(rows), notes)
-
-
-# --- Paraformer -------------------------------------------------------------------------------------------------------
 
 
 def _paraformer(joiner: _Joiner, found: Report, count: int) -> None:
@@ -355,59 +332,71 @@ def _paraformer(joiner: _Joiner, found: Report, count: int) -> None:
     note("speaking ...")
     recordings = _paraformer_recordings(joiner, count)
     model = ParaformerRecognizer(PARAFORMER.name, PARAFORMER, threads=available_cores())
-    can = model.capabilities
-    longest, pause = can.preferred_seconds, can.max_silence
+    most, longest = model.capabilities.max_seconds, model.capabilities.preferred_seconds
+    pause = model.capabilities.max_silence
+    rules = f"up to {longest:g} s, split at {pause:g} s"
     ways = (
-        _Way("uncut: 60-120 s at once", lambda one: one.whole()),
+        _Way(_UNCUT, lambda one: one.whole()),
         _Way("uncut, 0.03 s later", lambda one: one.whole(_SHIFT)),
-        _Way("true pauses, pieces up to 60 s", lambda one: one.joints(can.max_seconds, 10.0)),
-        _Way(f"true pauses, up to {longest:g} s", lambda one: one.joints(longest, 10.0)),
-        _Way(f"true pauses, up to {longest:g} s, split at {pause:g} s", lambda one: one.joints(longest, pause)),
-        _Way("each clip alone", lambda one: one.joints(longest, 0.0)),
-        _Way("each clip alone, 0.03 s later", lambda one: _later(one.joints(longest, 0.0))),
-        _Way(f"server: detected, up to {longest:g} s, split at {pause:g} s", lambda one: one.detected(longest, pause)),
-        _Way(f"detected, up to {longest:g} s", lambda one: one.detected(longest, 10.0)),
+        _Way(f"at joints, up to {most:g} s", lambda one: one.joints(most, 10.0)),
+        _Way(f"at joints, up to {longest:g} s", lambda one: one.joints(longest, 10.0)),
+        _Way(f"at joints, {rules}", lambda one: one.joints(longest, pause)),
+        _Way(f"server: detected, {rules}", lambda one: one.detected(longest, pause)),
+        _Way(f"at joints, up to {_SHORT:g} s", lambda one: one.joints(_SHORT, pause)),
+        _Way(f"detected, up to {_SHORT:g} s", lambda one: one.detected(_SHORT, pause)),
+        _Way(_ALONE, lambda one: one.joints(longest, 0.0)),
+        _Way(f"{_ALONE}, 0.03 s later", lambda one: one.joints(longest, 0.0, _SHIFT)),
+        _Way("detected, split at every pause", lambda one: one.detected(longest, 0.0)),
     )
-    results = {way.label: _heard(model, recordings, way, False, _mixed) for way in ways}
+    results = {way.label: _heard(model, recordings, way, _mixed) for way in ways}
     model.close()
     heard = {label: texts for label, (texts, _) in results.items()}
-    pieces = {label: number for label, (_, number) in results.items()}
-    found.tables.append(_paraformer_table(recordings, heard, pieces, list(heard)[4]))
+    labels = list(heard)
+    pairs = [(labels[one], labels[other]) for one, other in ((0, 5), (4, 5), (6, 7), (8, 10), (8, 9))]
+    found.tables.append(_paraformer_table(recordings, heard, {label: count for label, (_, count) in results.items()}))
+    found.tables.append(_costs(recordings, heard, pairs))
     found.data["paraformer"] = _texts(recordings, heard) | {"said": [" ".join(one.said) for one in recordings]}
 
 
-def _later(cuts: Sequence[Cut]) -> list[Cut]:
-    return [Cut(each.start + _SHIFT, each.end, each.spans) for each in cuts]
-
-
-def _paraformer_table(
-    recordings: Sequence[_Recording], heard: Texts, pieces: Mapping[str, int], same_rules: str
-) -> Table:
+def _paraformer_table(recordings: Sequence[_Recording], heard: Texts, pieces: Mapping[str, int]) -> Table:
     said = [one.said for one in recordings]
-    references = ("uncut: 60-120 s at once", "each clip alone", same_rules)
     rows: list[tuple[str, ...]] = []
     for label, texts in heard.items():
         truth = _all(said, texts)
-        differences = [_all(heard[name], texts).rate for name in references]
-        rows.append(
-            (
-                label,
-                str(pieces[label]),
-                percent(truth.rate),
-                percent(truth.lost_rate),
-                *(percent(rate) for rate in differences),
-            )
-        )
-    columns = ("", "pieces", "errors", "lost", "differs from uncut", "from each clip alone", "from the same at joints")
+        rates = (truth.rate, truth.lost_rate, *(_all(heard[name], texts).rate for name in (_UNCUT, _ALONE)))
+        rows.append((label, str(pieces[label]), *map(percent, rates)))
+    columns = ("", "pieces", "errors", "lost", "differs from uncut", "from each clip alone")
     seconds = sum(one.sound.duration for one in recordings)
     notes = (
-        f"{len(recordings)} recordings, {seconds:.0f} s, {sum(map(len, said))} tokens.",
-        f"The same at joints: {same_rules}; the server differs from it by its detector only.",
+        f"{len(recordings)} recordings, {seconds:.0f} s, {sum(map(len, said))} tokens. Errors: against what was said.",
+        "At joints: cut by the server's rules, but in the true pauses between clips only; detected: its detector's.",
     )
-    return Table("Paraformer (small): cut against uncut", columns, tuple(rows), notes)
+    return Table("Paraformer (small)", columns, tuple(rows), notes)
 
 
-# --- the rest ---------------------------------------------------------------------------------------------------------
+def _costs(recordings: Sequence[_Recording], heard: Texts, pairs: Sequence[tuple[str, str]]) -> Table:
+    """Errors that the second way of each pair has more than the first."""
+    said = [one.said for one in recordings]
+    length = np.array([len(one) for one in said])
+    draws = np.random.default_rng(0).integers(len(said), size=(_DRAWS, len(said)))
+    rows: list[tuple[str, ...]] = []
+    for first, second in pairs:
+        more = np.array(
+            [
+                _differences(true, after).edits - _differences(true, before).edits
+                for true, before, after in zip(said, heard[first], heard[second], strict=True)
+            ]
+        )
+        low, high = np.percentile(more[draws].sum(axis=1) / length[draws].sum(axis=1), (2.5, 97.5))
+        differ = percent(_all(heard[first], heard[second]).rate)
+        mean = more.sum() / length.sum()
+        rows.append((first, second, f"{100 * mean:+.1f}", f"{100 * low:+.1f} .. {100 * high:+.1f}", differ))
+    notes = (
+        f"Points of errors against what was said; the aim is {100 * _AIM:+.1f} at most. 95 %: recordings drawn anew.",
+        "The last pair differs by chance only: what a difference of texts is worth.",
+    )
+    columns = ("from", "to", "errors more", "95 %", "texts differ")
+    return Table("Paraformer (small): what cutting costs", columns, tuple(rows), notes, text_columns=2)
 
 
 def _these(texts: Sequence[Tokens], members: Sequence[int]) -> list[Tokens]:

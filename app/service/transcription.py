@@ -172,6 +172,8 @@ class Transcription:
 
     async def _written(self, hypothesis: Hypothesis) -> Written:
         """As a reader expects it. Beside the recogniser, which is busy with the next pieces meanwhile."""
+        if self._writer.quick:
+            return self._writer.written(hypothesis)
         loop = asyncio.get_running_loop()
         writing = loop.run_in_executor(self._tools.detection, self._writer.written, hypothesis)
         return await self._ticket.in_time(writing)

@@ -70,6 +70,13 @@ class Writer:
         self._translated = options.task == "translate"
         self._digits = options.itn if options.itn is not None else not able.writes_numbers
 
+    @property
+    def quick(self) -> bool:
+        """Whether there is nothing to do that is worth a thread: no marks to set, no numbers, no hotwords."""
+        sets_marks = self._options.punctuation and not self._able.punctuates and self._writing.punctuator is not None
+        mends = bool(self._options.hotwords) and self._writing.correctors is not None
+        return not (sets_marks or mends or (self._digits and self._writing.numbers is not None))
+
     def written(self, hypothesis: Hypothesis) -> Written:
         """The hypothesis with its text and words rewritten. Words keep their times.
 
