@@ -93,7 +93,11 @@ class Models:
         self.detector = await self._run(
             self._compute, lambda: load_detector(detector, self._store.ensure(detector.id), self._settings)
         )
-        loaded = await self._first_that_loads()
+        speakers = asyncio.create_task(self._load_speakers())  # beside the recogniser, which takes as long
+        try:
+            loaded = await self._first_that_loads()
+        finally:
+            await speakers
         await self._load_helpers()
         self._loaded[loaded.served.id] = loaded
 

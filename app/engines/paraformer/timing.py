@@ -50,9 +50,10 @@ def token_times(weights: Weights, count: int) -> list[tuple[float, float]]:
     steps = float(len(alphas))
     places = [*ends, *[steps] * (count + 1 - len(ends))][: count + 1]
     spans = [(first, min(second, first + _LONGEST)) for first, second in pairwise(places)]
-    start, _ = spans[-1]
-    end = (steps + places[-1]) / 2 if steps - places[-1] > _TAIL else steps
-    spans[-1] = (start, max(start, min(end, steps)))
+    start, last = places[-2], places[-1]
+    if last - start <= _LONGEST:  # of a longer one it is known where it ends
+        end = (steps + last) / 2 if steps - last > _TAIL else steps
+        spans[-1] = (start, max(start, min(end, steps)))
     return [(max(0.0, first) * weights.seconds, max(0.0, second) * weights.seconds) for first, second in spans]
 
 

@@ -58,13 +58,16 @@ class Tokens:
             if number in self._silent:
                 continue
             token = self.all[number]
+            if text and not token.isascii():  # a part that nothing followed
+                yield Spelled(text, first, place)
+                text = ""
             if not text:
                 first = place
             text += token.removesuffix(_PART)
             if not token.endswith(_PART):
                 yield Spelled(text, first, place + 1)
                 text = ""
-        if text:  # a part that nothing followed
+        if text:
             yield Spelled(text, first, len(ids))
 
     def spell(self, term: str) -> tuple[int, ...] | None:
