@@ -13,7 +13,8 @@ import yaml
 from app.domain.errors import EngineFailure
 
 CONFIG, TOKENS, WORDS = "config.yaml", "tokens.json", "jieba_usr_dict"
-_OFFLINE = "CTTransformer"
+OFFLINE, LIVE = "CTTransformer", "CTTransformerStreaming"
+"""FunASR's names of the kinds of model."""
 _NO_MARK = frozenset({"_", "<unk>"})
 _MARKS = {"，": "，", "。": "。", "？": "？", "、": "、", ",": "，", ".": "。", "?": "？"}
 """What punc_list may name: some configurations have the marks of ASCII, which FunASR's runtime takes for the others."""
@@ -29,12 +30,12 @@ class PunctuationFiles:
     unknown: int
 
 
-def read_files(folder: Path) -> PunctuationFiles:
-    """Configuration and vocabulary. Raises EngineFailure."""
+def read_files(folder: Path, wanted: str = OFFLINE) -> PunctuationFiles:
+    """Configuration and vocabulary of a model that is of the kind `wanted`. Raises EngineFailure."""
     config = _mapping(folder / CONFIG)
-    kind = config.get("model", _OFFLINE)
-    if kind != _OFFLINE:
-        raise EngineFailure(f"{CONFIG} describes {kind}; {_OFFLINE} is what is served.")
+    kind = config.get("model", wanted)
+    if kind != wanted:
+        raise EngineFailure(f"{CONFIG} describes {kind}; {wanted} is what is served.")
     conf = config.get("model_conf")
     if not isinstance(conf, dict):
         raise EngineFailure(f"{CONFIG} has no model_conf.")

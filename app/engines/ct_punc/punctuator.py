@@ -5,8 +5,9 @@ The same marks as FunASR's `CTTransformer.inference` gives the same words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
@@ -15,15 +16,20 @@ from app.domain.errors import EngineFailure
 from app.engines.ct_punc.files import TOKENS, PunctuationFiles, read_files
 from app.engines.ct_punc.segmenting import segmenter_of
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Feed = dict[str, NDArray[np.int32] | NDArray[np.float32]]
+
 _QUANTISED, _FULL = "model_quant.onnx", "model.onnx"
 _INPUTS, _LENGTHS, _LOGITS = "inputs", "text_lengths", "logits"
 _STEP = 20
 """Tokens that join the unfinished sentence each time."""
-_LONG = 200
+LONG = 200
 """Tokens after which an unfinished sentence ends at its last comma."""
 _LONGEST = 1000
-"""Tokens after which one without a comma is left as it is, but for the last `_LONG`: attention costs their square."""
-_COMMA, _ENDS = "，", frozenset("。？")
+"""Tokens after which one without a comma is left as it is, but for the last `LONG`: attention costs their square."""
+_COMMA, ENDS = "，", frozenset("。？")
 
 
 class CtPunctuator:
@@ -38,7 +44,7 @@ class CtPunctuator:
     def __init__(self, model_id: str, folder: Path) -> None:
         self.id = model_id
         self._files = read_files(folder)
-        self._session = _open(folder / (_QUANTISED if (folder / _QUANTISED).is_file() else _FULL), self._files)
+        self._session = open_graph(folder, self._files, feed_of)
         self._segmenter = segmenter_of(folder)
 
     def marks(self, words: Sequence[str]) -> list[str]:
@@ -55,47 +61,64 @@ class CtPunctuator:
 
     def _settled(self, ids: list[int]) -> list[str]:
         """A mark for each token; the last one ends a sentence."""
-        settled: list[str] = []
-        for end in range(_STEP, len(ids) + _STEP, _STEP):
-            begin = len(settled)
-            marks = self._scored(ids[begin:end])
-            settled += marks[: _finished(marks, self._files.sentence_end)] if end < len(ids) else marks
-        if settled and settled[-1] not in _ENDS:
+        settled = marks_of(ids, self._scored, self._files.sentence_end)
+        if settled and settled[-1] not in ENDS:
             settled[-1] = self._files.sentence_end
         return settled
 
     def _scored(self, ids: list[int]) -> list[str]:
-        feed = {
-            _INPUTS: np.array([ids], dtype=np.int32),
-            _LENGTHS: np.array([len(ids)], dtype=np.int32),
-        }
-        try:
-            logits = np.asarray(self._session.run([_LOGITS], feed)[0])
-        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-            raise EngineFailure("The punctuation model failed.") from error
-        return [self._files.marks[best] for best in logits[0].argmax(axis=-1).tolist()]
+        return best_marks(self._session, feed_of(ids), self._files.marks)
 
 
-def _finished(marks: list[str], sentence_end: str) -> int:
-    """How many tokens are finished with; the others are looked at again. May end a sentence at a comma.
+def marks_of(ids: list[int], scored: Callable[[list[int]], list[str]], sentence_end: str) -> list[str]:
+    """A mark for each token, in steps: `scored` has those of an unfinished sentence and of what joins it."""
+    settled: list[str] = []
+    for end in range(_STEP, len(ids) + _STEP, _STEP):
+        begin = len(settled)
+        marks = scored(ids[begin:end])
+        settled += marks[: _finished(marks, sentence_end)] if end < len(ids) else marks
+    return settled
+
+
+def last_end(marks: Sequence[str]) -> int:
+    """How many tokens there are up to the last end of a sentence; 0 without one.
 
     The last token's mark may still change, and a sentence has at least three.
     """
-    places = range(len(marks) - 2, 1, -1)
-    end = next((place for place in places if marks[place] in _ENDS), None)
-    if end is not None:
-        return end + 1
-    if len(marks) <= _LONG:
+    return next((place + 1 for place in range(len(marks) - 2, 1, -1) if marks[place] in ENDS), 0)
+
+
+def _finished(marks: list[str], sentence_end: str) -> int:
+    """How many tokens are finished with; the others are looked at again. May end a sentence at a comma."""
+    if end := last_end(marks):
+        return end
+    if len(marks) <= LONG:
         return 0
-    comma = next((place for place in places if marks[place] == _COMMA), None)
+    comma = next((place for place in range(len(marks) - 2, 1, -1) if marks[place] == _COMMA), None)
     if comma is not None:
         marks[comma] = sentence_end
         return comma + 1
-    return len(marks) - _LONG if len(marks) > _LONGEST else 0
+    return len(marks) - LONG if len(marks) > _LONGEST else 0
 
 
-def _open(path: Path, files: PunctuationFiles) -> ort.InferenceSession:
-    """The graph, after it was seen to take the last token and to give a score for each mark. Raises EngineFailure."""
+def feed_of(ids: Sequence[int]) -> Feed:
+    """Some tokens as every graph takes them: a batch of one."""
+    return {_INPUTS: np.array([ids], dtype=np.int32), _LENGTHS: np.array([len(ids)], dtype=np.int32)}
+
+
+def best_marks(session: ort.InferenceSession, feed: Feed, marks: Sequence[str]) -> list[str]:
+    """The likeliest mark after each token. Raises EngineFailure."""
+    try:
+        logits = np.asarray(session.run([_LOGITS], feed)[0])
+    except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
+        raise EngineFailure("The punctuation model failed.") from error
+    return [marks[best] for best in logits[0].argmax(axis=-1).tolist()]
+
+
+def open_graph(folder: Path, files: PunctuationFiles, feed_of: Callable[[list[int]], Feed]) -> ort.InferenceSession:
+    """The graph, after it was seen to take the last token as `feed_of` hands it over, and to give a score for each
+    mark. The int8 one is preferred. Raises EngineFailure."""
+    path = folder / (_QUANTISED if (folder / _QUANTISED).is_file() else _FULL)
     if not path.is_file():
         raise EngineFailure(f"{path.name} is missing.")
     options = ort.SessionOptions()
@@ -109,12 +132,12 @@ def _open(path: Path, files: PunctuationFiles) -> ort.InferenceSession:
         raise EngineFailure(f"{path.name} is not an ONNX graph, or not all of it is there.") from error
     inputs = [tensor.name for tensor in session.get_inputs()]
     outputs = [tensor.name for tensor in session.get_outputs()]
-    if set(inputs) != {_INPUTS, _LENGTHS}:
-        raise EngineFailure(f"{path.name} takes {', '.join(inputs)} where {_INPUTS}, {_LENGTHS} are expected.")
+    last = max(files.ids.values())
+    feed = feed_of([0, last])
+    if set(inputs) != set(feed):
+        raise EngineFailure(f"{path.name} takes {', '.join(inputs)} where {', '.join(feed)} are expected.")
     if _LOGITS not in outputs:
         raise EngineFailure(f"{path.name} has output {', '.join(outputs)} where {_LOGITS} is expected.")
-    last = max(files.ids.values())
-    feed = {_INPUTS: np.array([[0, last]], dtype=np.int32), _LENGTHS: np.array([2], dtype=np.int32)}
     try:
         shape = np.asarray(session.run([_LOGITS], feed)[0]).shape
     except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
