@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 from bisect import bisect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -55,6 +55,7 @@ PARAFORMER = Path("../shared/models/paraformer-tiny-onnx")
 _ONE_PIECE = 29.8
 """Seconds: Whisper's window, less the room it wants at the end."""
 _FRAME = 160
+"""Samples over which loudness is taken."""
 _SHIFT = 0.03
 """Seconds that the same sound begins later. It changes no word anybody said, so what it changes is chance."""
 _LEAD, _NOISE = 0.3, 3e-4
@@ -100,23 +101,24 @@ class _Recording:
         return [replace(each, start=each.start + later) for each in pieces]
 
     def regrouped(self, longest: float, max_silence: float) -> list[Cut]:
-        """As many clips in each piece as in the server's, but cut in the true pauses: what its cuts would ideally be."""
+        """The server's pieces with their ends moved into the true pauses: the same clips in each."""
         edges = [piece.start for piece in self.detected(longest, max_silence)][1:]
         groups = groupby(self.clips, key=lambda clip: bisect(edges, (clip.start + clip.end) / 2))
         parts = [list(group) for _, group in groups]
         return cut(self.sound, [SpeechSpan(part[0].start, part[-1].end) for part in parts], 60.0, 0.0)
 
-    def wounds(self, pieces: Sequence[Cut]) -> tuple[int, float, float]:
-        """How many pieces begin or end in sound, how much sound is in none of them, and how much there is, in seconds:
-        sound is what is ten times as loud as the room."""
-        samples = self.sound.piece(0.0, self.sound.duration)
-        loud = np.sqrt((samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME) ** 2).mean(axis=1)) > 10 * _NOISE
-        inside = np.zeros(len(loud), dtype=bool)
-        edges = np.array([(each.start, each.end) for each in pieces]) * SAMPLE_RATE / _FRAME
-        for start, end in edges:
-            inside[round(start) : round(end)] = True
-        hurt = int(loud[np.clip(edges.round().astype(int), 0, len(loud) - 1)].sum())
-        return hurt, (loud & ~inside).sum() * _FRAME / SAMPLE_RATE, loud.sum() * _FRAME / SAMPLE_RATE
+    def wounds(self, pieces: Sequence[Cut]) -> NDArray[np.float64]:
+        """How many ends of pieces are in sound, how many seconds of sound are in no piece, and how many there are.
+        Sound is ten times as loud as the room."""
+        frames = self.sound.piece(0.0, self.sound.duration)
+        frames = frames[: len(frames) // _FRAME * _FRAME].reshape(-1, _FRAME)
+        loud = np.sqrt((frames**2).mean(axis=1)) > 10 * _NOISE
+        ends = (np.array([(each.start, each.end) for each in pieces]) * SAMPLE_RATE / _FRAME).round().astype(int)
+        outside = loud.copy()
+        for start, end in ends:
+            outside[start:end] = False
+        seconds = _FRAME / SAMPLE_RATE
+        return np.array([loud[ends.clip(0, len(loud) - 1)].sum(), outside.sum() * seconds, loud.sum() * seconds])
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +234,8 @@ def _paraformer_recordings(joiner: _Joiner, count: int) -> list[_Recording]:
 
 def _heard(
     recognizer: Recognizer, recordings: Sequence[_Recording], way: _Way, split: Callable[[str, str], Tokens]
-) -> tuple[list[Tokens], int]:
-    """Each recording's tokens, and how many pieces there were."""
+) -> list[Tokens]:
+    """Each recording's tokens."""
     requests: list[PieceRequest] = []
     owners: list[int] = []
     for number, recording in enumerate(recordings):
@@ -251,8 +253,7 @@ def _heard(
         for owner, answer in zip(owners, answers, strict=True):
             texts[owner].append(answer[0].text)
             progress.update()
-    joined = [split(join_texts(parts), one.language) for parts, one in zip(texts, recordings, strict=True)]
-    return joined, len(requests)
+    return [split(join_texts(parts), one.language) for parts, one in zip(texts, recordings, strict=True)]
 
 
 def _written(text: str, language: str) -> Tokens:
@@ -287,7 +288,7 @@ def _whisper(folder: Path, recordings: Sequence[_Recording], found: Report) -> N
         _Way(_ALONE, lambda one: one.joints(_ONE_PIECE, 0.0)),
         _Way(f"{_ALONE}, 0.03 s later", lambda one: one.joints(_ONE_PIECE, 0.0, _SHIFT)),
     )
-    heard = {way.label: _heard(model, recordings, way, _written)[0] for way in ways}
+    heard = {way.label: _heard(model, recordings, way, _written) for way in ways}
     model.close()
     found.tables += [_whisper_differences(recordings, heard), _whisper_errors(recordings, heard)]
     found.data["whisper"] = _texts(recordings, heard)
@@ -362,29 +363,39 @@ def _paraformer(joiner: _Joiner, found: Report, count: int) -> None:
         _Way(_ALONE, lambda one: one.joints(longest, 0.0)),
         _Way(f"{_ALONE}, 0.03 s later", lambda one: one.joints(longest, 0.0, _SHIFT)),
     )
-    results = {way.label: _heard(model, recordings, way, _mixed) for way in ways}
+    heard = {way.label: _heard(model, recordings, way, _mixed) for way in ways}
     model.close()
-    heard = {label: texts for label, (texts, _) in results.items()}
     pairs = [(ways[one].label, ways[other].label) for one, other in ((0, 6), (5, 6), (7, 8), (9, 10))]
-    pieces = {label: count for label, (_, count) in results.items()}
-    found.tables += [_paraformer_table(recordings, heard, pieces), _costs(recordings, heard, pairs)]
-    cuts = {way.label: [one.wounds(way.cuts(one)) for one in recordings] for way in (ways[6], ways[8])}
-    found.tables.append(_wounds_table(cuts, pieces))
+    found.tables += [_paraformer_table(recordings, heard, ways), _costs(recordings, heard, pairs)]
     found.data["paraformer"] = _texts(recordings, heard) | {"said": [" ".join(one.said) for one in recordings]}
 
 
-def _paraformer_table(recordings: Sequence[_Recording], heard: Texts, pieces: Mapping[str, int]) -> Table:
+def _paraformer_table(recordings: Sequence[_Recording], heard: Texts, ways: Sequence[_Way]) -> Table:
     said = [one.said for one in recordings]
     rows: list[tuple[str, ...]] = []
-    for label, texts in heard.items():
+    sound = 0.0
+    for way in ways:
+        texts, cuts = heard[way.label], [way.cuts(one) for one in recordings]
         truth = _all(said, texts)
         rates = (truth.rate, truth.lost_rate, *(_all(heard[name], texts).rate for name in (_UNCUT, _ALONE)))
-        rows.append((label, str(pieces[label]), *map(percent, rates)))
-    columns = ("", "pieces", "errors", "lost", "differs from uncut", "from each clip alone")
+        wounds = np.sum([one.wounds(pieces) for one, pieces in zip(recordings, cuts, strict=True)], axis=0)
+        hurt, outside, sound = map(float, wounds)
+        rows.append((way.label, str(sum(map(len, cuts))), f"{hurt:.0f}", f"{outside:.2f} s", *map(percent, rates)))
+    columns = (
+        "",
+        "pieces",
+        "ends in sound",
+        "left out",
+        "errors",
+        "lost",
+        "differs from uncut",
+        "from each clip alone",
+    )
     seconds = sum(one.sound.duration for one in recordings)
     notes = (
         f"{len(recordings)} recordings, {seconds:.0f} s, {sum(map(len, said))} tokens. Errors: against what was said.",
         "At joints: cut by the server's rules, but in the true pauses between clips only; detected: its detector's.",
+        f"Left out: of {sound:.0f} s of sound, which is what is ten times as loud as the room.",
     )
     return Table("Paraformer (small)", columns, tuple(rows), notes)
 
@@ -408,16 +419,6 @@ def _costs(recordings: Sequence[_Recording], heard: Texts, pairs: Sequence[tuple
     )
     columns = ("from", "to", "errors more", "95 %", "texts differ")
     return Table("Paraformer (small): what cutting costs", columns, tuple(rows), notes, text_columns=2)
-
-
-def _wounds_table(cuts: dict[str, list[tuple[int, float, float]]], pieces: dict[str, int]) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for label, found in cuts.items():
-        hurt, out, sound = (sum(column) for column in zip(*found, strict=True))
-        rows.append((label, str(2 * pieces[label]), str(hurt), f"{out:.2f} s", f"{sound:.0f} s"))
-    columns = ("", "pieces' ends", "in sound", "sound in no piece", "of")
-    notes = ("Sound: 10 ms ten times as loud as the room. This needs no recogniser.",)
-    return Table("Joined clips: where the cuts are", columns, tuple(rows), notes)
 
 
 def _these(texts: Sequence[Tokens], members: Sequence[int]) -> list[Tokens]:
