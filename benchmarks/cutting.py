@@ -365,7 +365,7 @@ def _paraformer(joiner: _Joiner, found: Report, count: int) -> None:
     )
     heard = {way.label: _heard(model, recordings, way, _mixed) for way in ways}
     model.close()
-    pairs = [(ways[one].label, ways[other].label) for one, other in ((0, 6), (5, 6), (7, 8), (9, 10))]
+    pairs = [(ways[one].label, ways[other].label) for one, other in ((0, 6), (4, 6), (5, 6), (7, 8), (9, 10))]
     found.tables += [_paraformer_table(recordings, heard, ways), _costs(recordings, heard, pairs)]
     found.data["paraformer"] = _texts(recordings, heard) | {"said": [" ".join(one.said) for one in recordings]}
 

@@ -112,7 +112,7 @@ def best_marks(session: ort.InferenceSession, feed: Feed, marks: Sequence[str]) 
         logits = np.asarray(session.run([_LOGITS], feed)[0])
     except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
         raise EngineFailure("The punctuation model failed.") from error
-    return [marks[best] for best in logits[0].argmax(axis=-1).tolist()]
+    return [marks[int(best)] for best in logits[0].argmax(axis=-1)]
 
 
 def open_graph(folder: Path, files: PunctuationFiles, feed_of: Callable[[list[int]], Feed]) -> ort.InferenceSession:
