@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from app.domain.errors import UnknownModel
 
-Role = Literal["asr", "vad", "speakers", "punctuation"]
+Role = Literal["asr", "vad", "speakers", "punctuation", "live_punctuation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +317,19 @@ CT_PUNC_ZH = ModelEntry(
     mirrors=(ModelScopeMirror("iic/punc_ct-transformer_zh-cn-common-vocab272727-onnx"),),
 )
 
+CT_PUNC_LIVE = ModelEntry(
+    id="ct-punc-live",
+    role="live_punctuation",
+    engine="ct_punc",
+    title="CT-Transformer punctuation for live text, Chinese (ONNX, int8)",
+    licence="Apache-2.0",
+    licence_url=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx",
+    homepage=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx",
+    languages="Chinese",
+    hub_files=(HubFile("config.yaml"), HubFile("tokens.json"), HubFile("model_quant.onnx")),
+    mirrors=(ModelScopeMirror("iic/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx"),),
+)
+
 PHONE_CALL = RecordingEntry(
     id="sample-phone-call",
     title="Two people on the phone, 30 s, with words (stm) and speakers (rttm)",
@@ -338,6 +351,6 @@ PHONE_CALL = RecordingEntry(
 )
 
 CATALOG = Catalog(
-    models=(WHISPER_BASE, PARAFORMER_LARGE, PARAFORMER_SEACO, FSMN_VAD, CT_PUNC, CT_PUNC_ZH, SPEAKERS),
+    models=(WHISPER_BASE, PARAFORMER_LARGE, PARAFORMER_SEACO, FSMN_VAD, CT_PUNC, CT_PUNC_ZH, CT_PUNC_LIVE, SPEAKERS),
     recordings=(PHONE_CALL,),
 )

@@ -1,43 +1,46 @@
 """A FunASR checkpoint to ONNX, in the layout of FunASR's own exports: graphs in fp32 and int8 beside the checkpoint's
 vocabulary and configuration. Needs torch and FunASR, which nothing that serves does.
 
-A checkpoint is somebody else's file: weights are read as tensors only, classes are chosen from a list, and a graph is
-kept only after it gave what torch gives.
+A graph is kept only after it gave what torch gives.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import logging
-import pickle
 import shutil
 import tempfile
 import types
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-import yaml
 
 from app.domain.errors import ModelStoreError
+from app.modelstore.checkpoints import (
+    CONFIG,
+    LIVE_PUNCTUATION,
+    PARTS,
+    PUNCTUATION,
+    TOKENS,
+    WEIGHTS,
+    blamed,
+    build,
+    fill,
+    framework,
+    read_config,
+    read_tokens,
+    read_weights,
+)
 
 Progress = Callable[[str], None]
 
-_CONFIG, _TOKENS, _WEIGHTS = "config.yaml", "tokens.json", "model.pt"
-_COPIED = (_CONFIG, _TOKENS, "am.mvn", "seg_dict", "jieba_usr_dict", "configuration.json")
+_COPIED = (CONFIG, TOKENS, "am.mvn", "seg_dict", "jieba_usr_dict", "configuration.json")
 _EXPORTED = frozenset({"model.onnx", "model_quant.onnx", "model_eb.onnx", "model_eb_quant.onnx"})
-_PUNCTUATION = "CTTransformer"
-_KINDS = ("Paraformer", "BiCifParaformer", "SeacoParaformer", _PUNCTUATION)
-_PARTS = ("encoder", "decoder", "predictor", "seaco_decoder", "bias_encoder")
-"""What config.yaml may choose by name, each with its `_conf`."""
-_UNUSED = ("ctc.", "criterion")
-"""Parameters that training leaves behind and no graph reads."""
 _OPSET = 14
 _FEW_TERMS = 50
 """Hotwords that SeACo's decoder attends to at once; of more, those that the piece is most like."""
@@ -71,14 +74,14 @@ def export(checkpoint: Path, target: Path, *, quantize: bool = True, progress: P
         ModelStoreError: torch or FunASR is not installed, the checkpoint is no such model or is broken (the message
             names the file), or `target` cannot be written.
     """
-    config = _read_config(checkpoint)
-    tokens = _read_tokens(checkpoint)
-    torch, funasr = _framework("torch"), _framework("funasr.register")
+    config = read_config(checkpoint)
+    tokens = read_tokens(checkpoint)
+    torch, funasr = framework("torch"), framework("funasr.register")
     progress(f"reading {config['model']} ({len(tokens)} tokens)")
-    with _blamed(f"{_CONFIG} of the checkpoint describes no model that can be built"):
-        model = _build(funasr.tables, config, len(tokens))
-    _fill(model, _read_weights(torch, checkpoint / _WEIGHTS))
-    with _blamed(f"{_CONFIG} of the checkpoint describes layers that cannot be exported"):
+    with blamed(f"{CONFIG} of the checkpoint describes no model that can be built"):
+        model = build(funasr.tables, config, len(tokens))
+    fill(model, read_weights(torch, checkpoint / WEIGHTS))
+    with blamed(f"{CONFIG} of the checkpoint describes layers that cannot be exported"):
         graphs = _graphs(torch, model, config, len(tokens))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,128 +98,20 @@ def export(checkpoint: Path, target: Path, *, quantize: bool = True, progress: P
         raise ModelStoreError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
-@contextmanager
-def _blamed(what: str) -> Generator[None]:
-    """Inside others' code, whatever a wrong figure happens to break there is `what`."""
-    try:
-        yield
-    except Exception as error:
-        raise ModelStoreError(f"{what}: {str(error) or type(error).__name__}.") from error
-
-
-def _framework(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ModelStoreError(
-            f"{error.name or name} is not installed. Exporting needs torch and FunASR, in an environment of its own:\n"
-            "  python3.11 -m venv .venv-models && .venv-models/bin/python -m pip install -r requirements-models.txt\n"
-            "then run the same command with .venv-models/bin/python."
-        ) from error
-
-
-def _read_config(checkpoint: Path) -> dict[str, Any]:
-    try:
-        config: Any = yaml.safe_load(_text(checkpoint / _CONFIG))
-    except yaml.YAMLError as error:
-        raise ModelStoreError(f"{_CONFIG} of the checkpoint is not YAML.") from error
-    kind = cast("dict[str, Any]", config).get("model") if isinstance(config, dict) else None
-    if kind not in _KINDS:
-        raise ModelStoreError(
-            f"{_CONFIG} of the checkpoint describes {kind!r}; what can be exported: {', '.join(_KINDS)}."
-        )
-    if kind != _PUNCTUATION:
-        _text(checkpoint / "am.mvn")
-    return cast("dict[str, Any]", config)
-
-
-def _read_tokens(checkpoint: Path) -> list[str]:
-    try:
-        tokens: object = json.loads(_text(checkpoint / _TOKENS))
-    except ValueError:
-        tokens = None
-    if not isinstance(tokens, list) or not tokens:
-        raise ModelStoreError(f"{_TOKENS} of the checkpoint is not a list of tokens.")
-    return cast("list[str]", tokens)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise ModelStoreError(f"{path.name} of the checkpoint cannot be read: {reason}.") from error
-
-
-def _read_weights(torch: Any, path: Path) -> dict[str, Any]:
-    """Parameters by name. A pickle can run any code, so this one may hold tensors and plain containers only."""
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelStoreError(f"{path.name} of the checkpoint cannot be read: {error.strerror or error}.") from error
-    except pickle.UnpicklingError as error:
-        raise ModelStoreError(
-            f"{path.name} of the checkpoint holds something other than tensors, or is broken: it was not read, because "
-            "it could run code."
-        ) from error
-    except Exception as error:  # a broken zip or pickle raises whatever its bytes happen to call for
-        raise ModelStoreError(f"{path.name} of the checkpoint is broken.") from error
-    for name in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(inner := cast("Mapping[str, Any]", loaded).get(name), Mapping):
-            loaded = cast("Mapping[str, Any]", inner)
-    if not isinstance(loaded, Mapping):
-        raise ModelStoreError(f"{path.name} of the checkpoint holds no parameters.")
-    items = cast("Mapping[str, Any]", loaded).items()
-    return {str(name).removeprefix("module."): value for name, value in items if isinstance(value, torch.Tensor)}
-
-
-def _build(tables: Any, config: dict[str, Any], vocabulary: int) -> Any:
-    """FunASR's model as config.yaml describes it. Only what describes a model is handed on: no files, no code."""
-    described = dict(cast("dict[str, Any]", config.get("model_conf") or {}))
-    for part in _PARTS:
-        for name in (part, f"{part}_conf"):
-            if name in config:
-                described[name] = config[name]
-    described.pop("jieba_usr_dict", None)
-    front = cast("dict[str, Any]", config.get("frontend_conf") or {})
-    size = int(front.get("lfr_m", 1)) * int(front.get("n_mels", 80))
-    return tables.model_classes[config["model"]](**described, input_size=size, vocab_size=vocabulary).eval()
-
-
-def _fill(model: Any, weights: dict[str, Any]) -> None:
-    """Every parameter must be there and of its shape: FunASR itself would go on with random numbers."""
-    expected: dict[str, Any] = model.state_dict()
-    missing = [name for name in expected if name not in weights and not name.startswith(_UNUSED)]
-    if missing:
-        raise ModelStoreError(f"{_WEIGHTS} of the checkpoint lacks {len(missing)} parameters: {_some(missing)}.")
-    wrong = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
-    if wrong:
-        raise ModelStoreError(
-            f"{_WEIGHTS} of the checkpoint has parameters of other shapes than {_CONFIG} and {_TOKENS} say: "
-            f"{_some(wrong)}."
-        )
-    bad = [name for name in expected if name in weights and not bool(weights[name].isfinite().all())]
-    if bad:
-        raise ModelStoreError(f"{_WEIGHTS} of the checkpoint has parameters that are not numbers: {_some(bad)}.")
-    model.load_state_dict({name: weights.get(name, value) for name, value in expected.items()})
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
 def _graphs(torch: Any, model: Any, config: dict[str, Any], vocabulary: int) -> list[_Graph]:
     """What is to be written, with FunASR's own rewriting of layers for ONNX.
 
     Its rewriting takes a longest length and ignores it (`sequence_mask` counts up to what it is given), so that graphs
     have no limit; the trial is longer than what is traced, to see that.
     """
-    named = {name: config[name] for name in _PARTS if name in config}
+    named = {name: config[name] for name in PARTS if name in config}
     scripts = model.export(**named, type="onnx", device="cpu", max_seq_len=512)
     graph, *encoders = scripts if isinstance(scripts, (list, tuple)) else [scripts]
     kind = config["model"]
-    if kind == _PUNCTUATION:
+    if kind == PUNCTUATION:
         return [_punctuation(torch, graph, vocabulary)]
+    if kind == LIVE_PUNCTUATION:
+        return [_live_punctuation(torch, graph, vocabulary)]
     if kind == "Paraformer":
         graph.forward = types.MethodType(_paraformer, graph)
     if kind == "SeacoParaformer":
@@ -276,6 +171,23 @@ def _punctuation(torch: Any, module: Any, vocabulary: int) -> _Graph:
     return _Graph("model.onnx", module, text(2, 120), text(1, 200), ("inputs", "text_lengths"), ("logits",), axes)
 
 
+def _live_punctuation(torch: Any, module: Any, vocabulary: int) -> _Graph:
+    """One text at a time, with what each token may attend to: in the last layer, and in the others."""
+
+    def text(length: int, pause: int) -> tuple[Any, ...]:
+        generator = torch.Generator().manual_seed(0)
+        words = torch.randint(0, vocabulary, (1, length), generator=generator).int()
+        vad = torch.ones(1, 1, length, length)
+        vad[..., : pause - 1, pause:] = 0
+        return words, torch.tensor([length]).int(), vad, torch.ones(1, 1, length, length).tril()
+
+    masks = ("vad_masks", "sub_masks")
+    axes = {"inputs": {1: "feats_length"}, "logits": {1: "logits_length"}}
+    axes |= {name: {2: "feats_length1", 3: "feats_length2"} for name in masks}
+    inputs = ("inputs", "text_lengths", *masks)
+    return _Graph("model.onnx", module, text(120, 50), text(200, 130), inputs, ("logits",), axes)
+
+
 def _paraformer(self: Any, speech: Any, speech_lengths: Any) -> tuple[Any, ...]:
     """FunASR's own graph, and the weights that time tokens: [batch, frames + 1]."""
     encoded, lengths = self.encoder(speech=speech, speech_lengths=speech_lengths)
@@ -317,7 +229,7 @@ def _likely_terms(self: Any, bias_embed: Any, hidden: Any, count: Any) -> tuple[
 
 def _write(torch: Any, graph: _Graph, work: Path, progress: Progress) -> None:
     progress(f"writing {graph.file}")
-    with _blamed(f"{graph.file} cannot be written"), torch.inference_mode(), warnings.catch_warnings():
+    with blamed(f"{graph.file} cannot be written"), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = graph.module(*graph.trial)
         torch.onnx.export(
@@ -349,14 +261,14 @@ def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
     """
     path = work / graph.file.replace(".onnx", "_quant.onnx")
     progress(f"writing {path.name}")
-    punctuates = kind == _PUNCTUATION
+    punctuates = kind in (PUNCTUATION, LIVE_PUNCTUATION)
     last = "decoder" if punctuates else "output"
-    onnx = _framework("onnx")
-    quantization = _framework("onnxruntime.quantization")
+    onnx = framework("onnx")
+    quantization = framework("onnxruntime.quantization")
     names: list[str] = [node.name for node in onnx.load(work / graph.file, load_external_data=False).graph.node]
     logging.disable(logging.WARNING)  # it has a line to say about every tensor
     try:
-        with _blamed(f"{path.name} cannot be written"):
+        with blamed(f"{path.name} cannot be written"):
             quantization.quantize_dynamic(
                 model_input=work / graph.file,
                 model_output=path,
@@ -375,7 +287,7 @@ def _tried(graph: _Graph, path: Path) -> list[Any]:
     """What the graph in `path` gives for the trial."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    with _blamed(f"{path.name} was written and cannot be run"):
+    with blamed(f"{path.name} was written and cannot be run"):
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         feed = {name: tensor.numpy() for name, tensor in zip(graph.inputs, graph.trial, strict=True)}
         given = [np.asarray(output) for output in session.run(list(graph.outputs), feed)]

@@ -11,6 +11,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -45,8 +46,34 @@ def write_punctuation(
     return folder
 
 
-def graph(own: np.ndarray, following: np.ndarray) -> bytes:
-    """An ONNX model: logits = own[inputs] + following[inputs one to the left, 0 at the end]."""
+def write_live_punctuation(
+    folder: Path,
+    tokens: Sequence[str],
+    after: Mapping[str, str],
+    before: Mapping[str, str] | None = None,
+    *,
+    seen: Mapping[str, str],
+    heard: Mapping[str, str],
+) -> Path:
+    """As `write_punctuation`, with the masks of the model for live text: each `seen` token adds its mark, stronger than
+    all else, wherever the VAD mask lets it be seen, and each `heard` one wherever the other mask does."""
+    write_punctuation(folder, tokens, after, before)
+    vocabulary = ["<blank>", *tokens, "<unk>"]
+    own, following, vad, sub = (np.zeros((len(vocabulary), len(MARKS)), np.float32) for _ in range(4))
+    own[:, MARKS.index("_")] = 1
+    tables = ((own, after, 2), (following, before or {}, 4), (vad, seen, 8), (sub, heard, 8))
+    for table, told, weight in tables:
+        for token, mark in told.items():
+            table[vocabulary.index(token), MARKS.index(mark)] = weight
+    (folder / "model.onnx").write_bytes(graph(own, following, {"vad_masks": vad, "sub_masks": sub}))
+    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    (folder / "config.yaml").write_text(config.replace("CTTransformer", "CTTransformerStreaming"), encoding="utf-8")
+    return folder
+
+
+def graph(own: np.ndarray, following: np.ndarray, masked: Mapping[str, np.ndarray] = MappingProxyType({})) -> bytes:
+    """An ONNX model: logits = own[inputs] + following[inputs one to the left, 0 at the end], and for each mask that is
+    an input + mask @ masked[inputs]."""
     numbers = {"one": [1], "axis": [1], "far": [2**62], "pads": [0, 0, 0, 1]}
     tensors = [_tensor(name, np.array(value, np.int64), _INT64) for name, value in numbers.items()]
     tensors += [_tensor("own", own, _FLOAT), _tensor("following", following, _FLOAT)]
@@ -55,12 +82,20 @@ def graph(own: np.ndarray, following: np.ndarray) -> bytes:
         _node("Pad", ["rest", "pads"], "next"),
         _node("Gather", ["own", "inputs"], "scores"),
         _node("Gather", ["following", "next"], "more"),
-        _node("Add", ["scores", "more"], "logits"),
+        _node("Sum", ["scores", "more", *(f"seen_{mask}" for mask in masked)], "logits"),
     ]
+    for mask, table in masked.items():
+        tensors.append(_tensor(f"of_{mask}", table, _FLOAT))
+        nodes[:0] = [
+            _node("Gather", [f"of_{mask}", "inputs"], f"all_{mask}"),
+            _node("MatMul", [mask, f"all_{mask}"], f"masked_{mask}"),
+            _node("Squeeze", [f"masked_{mask}", "one"], f"seen_{mask}"),
+        ]
     content = [_field(1, node) for node in nodes]
     content += [_field(2, b"punctuation"), *(_field(5, tensor) for tensor in tensors)]
     content += [_field(11, _value("inputs", _INT32, ["batch", "length"]))]
     content += [_field(11, _value("text_lengths", _INT32, ["batch"]))]
+    content += [_field(11, _value(mask, _FLOAT, [1, 1, "length", "length"])) for mask in masked]
     content += [_field(12, _value("logits", _FLOAT, ["batch", "length", own.shape[1]]))]
     return _field(1, 8) + _field(8, _field(2, 14)) + _field(7, b"".join(content))
 

@@ -115,8 +115,8 @@ def best_marks(session: ort.InferenceSession, feed: Feed, marks: Sequence[str]) 
     return [marks[int(best)] for best in logits[0].argmax(axis=-1)]
 
 
-def open_graph(folder: Path, files: PunctuationFiles, feed_of: Callable[[list[int]], Feed]) -> ort.InferenceSession:
-    """The graph, after it was seen to take the last token as `feed_of` hands it over, and to give a score for each
+def open_graph(folder: Path, files: PunctuationFiles, feeding: Callable[[list[int]], Feed]) -> ort.InferenceSession:
+    """The graph, after it was seen to take the last token as `feeding` hands it over, and to give a score for each
     mark. The int8 one is preferred. Raises EngineFailure."""
     path = folder / (_QUANTISED if (folder / _QUANTISED).is_file() else _FULL)
     if not path.is_file():
@@ -133,7 +133,7 @@ def open_graph(folder: Path, files: PunctuationFiles, feed_of: Callable[[list[in
     inputs = [tensor.name for tensor in session.get_inputs()]
     outputs = [tensor.name for tensor in session.get_outputs()]
     last = max(files.ids.values())
-    feed = feed_of([0, last])
+    feed = feeding([0, last])
     if set(inputs) != set(feed):
         raise EngineFailure(f"{path.name} takes {', '.join(inputs)} where {', '.join(feed)} are expected.")
     if _LOGITS not in outputs:
