@@ -208,7 +208,7 @@ class _Result:
         hypothesis = written.hypothesis
         self._corrected.update(written.corrected)
         if hypothesis.text:
-            self._languages[hypothesis.language] += len(hypothesis.text)
+            self._languages[hypothesis.language] += len(hypothesis.words) or 1
             self._texts.append(hypothesis.text)
         self._warnings.extend(hypothesis.warnings)
         self._usage = Usage(
