@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from app.domain.engines import Capabilities, Punctuator, Recognizer, SpeakerModels, VoiceActivityDetector
+from app.domain.engines import Capabilities, Punctuator, Recognizer, VoiceActivityDetector
 from app.domain.errors import EngineFailure, ModelStoreError, SpeechError, UnknownModel
 from app.modelstore.catalog import CATALOG, ModelEntry, Role
 from app.modelstore.machine import read_machine
@@ -19,7 +19,6 @@ from app.modelstore.selection import Choice, choose, wanted
 from app.modelstore.store import ModelStore
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
-from app.pipeline.diarization.diarizer import Diarizer
 from app.pipeline.text.numbers import NumberWriting
 from app.pipeline.text.writing import Correctors, Writing
 from app.service.loading import (
@@ -32,6 +31,9 @@ from app.service.loading import (
     unawaited,
 )
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.pipeline.diarization.diarizer import Diarizer
 
 _logger = logging.getLogger(__name__)
 _Engine = TypeVar("_Engine")
@@ -93,11 +95,12 @@ class Models:
         self.detector = await self._run(
             self._compute, lambda: load_detector(detector, self._store.ensure(detector.id), self._settings)
         )
-        speakers = asyncio.create_task(self._load_speakers())  # beside the recogniser, which takes as long
+        # Beside the recogniser, which takes as long as everything else together.
+        beside = asyncio.gather(self._load_speakers(), self._load_numbers())
         try:
             loaded = await self._first_that_loads()
         finally:
-            await speakers
+            await beside
         await self._load_helpers()
         self._loaded[loaded.served.id] = loaded
 
@@ -219,41 +222,45 @@ class Models:
     async def _load_helpers(self) -> None:
         """What text and speakers need. Without it everything else is served, and the log says so."""
         await self._load_speakers()
-        if self._settings.asr_enable_itn and self.writing.numbers is None:
-            numbers = await self._optional("numbers will stay words", NumberWriting)
-            self.writing = replace(self.writing, numbers=numbers)
+        await self._load_numbers()
         helpers = map(model_entry, wanted(self._settings, self.choice))
         marks = any(entry.role == "punctuation" for entry in helpers)
         if marks and self.writing.punctuator is None:
             punctuator = await self._optional("text will have no marks", self._punctuator)
             self.writing = replace(self.writing, punctuator=punctuator)
 
+    async def _load_numbers(self) -> None:
+        if self._settings.asr_enable_itn and self.writing.numbers is None:
+            numbers = await self._optional("numbers will stay words", NumberWriting)
+            self.writing = replace(self.writing, numbers=numbers)
+
     async def _load_speakers(self) -> None:
         if self._settings.speaker_diarization == "off" or self.diarizer is not None:
             return
         try:
-            models = await self._run(self._detection, self._speakers)
+            self.diarizer = await self._run(self._detection, self._speakers)
+            self.speakers_failure = None
         except SpeechError as error:
             self.speakers_failure = error
             _logger.error("speakers will not be told apart: %s", error.message)
         except Exception:  # this attempt ends here, and everything else can be served
             self.speakers_failure = EngineFailure("What tells speakers apart could not be loaded.")
             _logger.exception("speakers will not be told apart")
-        else:
-            self.diarizer = Diarizer(
-                models.segmenter,
-                models.encoder,
-                self._detection,
-                parallel=self._settings.threads,
-                threshold=self._settings.voice_threshold,
-            )
-            self.speakers_failure = None
 
-    def _speakers(self) -> SpeakerModels:
+    def _speakers(self) -> Diarizer:
+        from app.pipeline.diarization.diarizer import Diarizer  # noqa: PLC0415 - scipy: half a second of every start
+
         found = self._entry_here("speakers")
         if found is None:  # what could not be fetched before is not waited for again now
             raise ModelStoreError("The models that tell speakers apart are not on this machine.")
-        return load_speakers(*found, self._settings)
+        models = load_speakers(*found, self._settings)
+        return Diarizer(
+            models.segmenter,
+            models.encoder,
+            self._detection,
+            parallel=self._settings.threads,
+            threshold=self._settings.voice_threshold,
+        )
 
     def _punctuator(self) -> Punctuator:
         found = self._entry_here("punctuation")

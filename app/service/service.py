@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.audio.declared import DeclaredSound
 from app.audio.decoding import DecoderPool
@@ -18,7 +19,6 @@ from app.domain.options import RecognitionOptions
 from app.domain.speakers import Voiceprint
 from app.domain.transcript import Segment, Transcript
 from app.modelstore.selection import Choice
-from app.pipeline.diarization.diarizer import Diarizer
 from app.pipeline.hotwords.parsing import parse_hotwords
 from app.service import leftovers
 from app.service.admission import Admission, Caller, Ticket
@@ -28,6 +28,9 @@ from app.service.transcription import Tools, Transcription
 from app.service.vocabularies.store import VocabularyStore
 from app.service.voices.store import VoiceStore
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.pipeline.diarization.diarizer import Diarizer
 
 _logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from app.audio.protocol import CHANNELS_ALIKE
 from app.audio.recording import Recording
@@ -17,7 +18,6 @@ from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, Transcript, Usage, join_texts
 from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
-from app.pipeline.diarization.diarizer import Diarization, Diarizer
 from app.pipeline.diarization.layers import layered
 from app.pipeline.diarization.words import WhoSpeaks, with_speakers
 from app.pipeline.hotwords.hits import hits
@@ -26,6 +26,9 @@ from app.pipeline.recognition import Recognition
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
 from app.pipeline.text.writing import Writer, Writing, Written
 from app.service.admission import Ticket
+
+if TYPE_CHECKING:
+    from app.pipeline.diarization.diarizer import Diarization, Diarizer
 
 Segments = AsyncGenerator[Segment, None]
 SINGLE_CHANNEL = "single_channel"

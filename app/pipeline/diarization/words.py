@@ -6,10 +6,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, TokenLogprob, Word, join_words
-from app.pipeline.diarization.diarizer import Diarization
+
+if TYPE_CHECKING:
+    from app.pipeline.diarization.diarizer import Diarization
 
 _AS_MUCH = 1e-3
 """Seconds: less is no difference."""
