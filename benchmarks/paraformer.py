@@ -29,8 +29,8 @@ from app.domain.options import RecognitionOptions, SpeechDetection
 from app.engines import ct_punc, paraformer
 from app.engines.fsmn_vad import FsmnVad
 from app.engines.paraformer.features import FrontEnd
-from app.engines.paraformer.graph import open_graph
 from app.engines.paraformer.recognizer import padded
+from app.engines.sessions import open_session
 from app.modelstore.catalog import FSMN_VAD, PHONE_CALL, SPEAKERS
 from app.modelstore.progress import console_progress
 from app.modelstore.store import ModelStore
@@ -68,7 +68,7 @@ class Bench:
         self._detector = detector
         self._recognizer = paraformer.load(MODEL, folders[MODEL], settings)
         self._punctuator = ct_punc.load(PUNCTUATION, folders[PUNCTUATION], settings)
-        self._session = open_graph(folders[MODEL] / "model_quant.onnx")
+        self._session = open_session(folders[MODEL] / "model_quant.onnx")
         self._pieces = [piece for clip in files for piece in self._cut(clip)]
         self.speech = sum(one.piece.seconds for one in self._pieces)
         front_end = FrontEnd(folders[MODEL])

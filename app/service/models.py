@@ -107,7 +107,8 @@ class Models:
     async def improve(self) -> None:
         """Keep trying to get what would serve better than what is there; ends when nothing is missing."""
         told: set[str] = set()
-        while missing := self._missing():
+        # In threads: a file that is looked at for the first time is hashed, and the loop has others to serve.
+        while missing := await asyncio.to_thread(self._missing):
             for model_id in missing:
                 if await self._improved(model_id, told):
                     break  # what was missing beside it may not be any more
@@ -195,7 +196,7 @@ class Models:
     async def _first_that_loads(self) -> Loaded:
         """The chosen model, or the next best of an automatic choice. What is on this machine is not waited for."""
         while True:
-            self._pass_over_absent()
+            self.choice = await asyncio.to_thread(self._best_here)
             try:
                 return await self._load_model(self.choice.model_id)
             except (EngineFailure, ModelStoreError) as error:
@@ -204,11 +205,13 @@ class Models:
                 _logger.error("%s cannot be served: %s", self.choice.model_id, error.message)
                 self.choice = self.choice.falling_back(error.message)
 
-    def _pass_over_absent(self) -> None:
-        """Go on to the best choice that is on this machine, if one is."""
-        if any(self._located(model_id) for model_id in (self.choice.model_id, *self.choice.alternatives)):
-            while not self._located(self.choice.model_id):
-                self.choice = self.choice.falling_back("it is not on this machine yet")
+    def _best_here(self) -> Choice:
+        """The best choice that is on this machine, if one is; else the best."""
+        choice = self.choice
+        if any(self._located(model_id) for model_id in (choice.model_id, *choice.alternatives)):
+            while not self._located(choice.model_id):
+                choice = choice.falling_back("it is not on this machine yet")
+        return choice
 
     async def _load_model(self, model_id: str) -> Loaded:
         entry = model_entry(model_id)

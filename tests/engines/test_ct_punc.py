@@ -241,8 +241,8 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path, file: str) -> Non
         ("tokens.json", b'["a", "a", "<unk>"]', "tokens.json has 1 tokens more than once."),
         ("tokens.json", b'["a", "b"]', "tokens.json has no <unk>."),
         ("tokens.json", json.dumps(["<unk>", *map(str, range(90))]).encode(), "model.onnx cannot be run with the 91"),
-        ("model.onnx", b"", "model.onnx is not an ONNX graph"),
-        ("model.onnx", b"\x08\x08not a model", "model.onnx is not an ONNX graph"),
+        ("model.onnx", b"", "model.onnx is not a whole ONNX model"),
+        ("model.onnx", b"\x08\x08not a model", "model.onnx is not a whole ONNX model"),
         ("jieba_usr_dict", b"\xff\xff", "jieba_usr_dict is not text."),
         ("jieba_usr_dict", b"word " + b"9" * 5000, "jieba_usr_dict: counts are too large."),
     ],
@@ -258,7 +258,7 @@ def test_half_a_graph(folder: Path, tmp_path: Path) -> None:
         content = (at / "model.onnx").read_bytes()
         (at / "model.onnx").write_bytes(content[: len(content) // 2])
 
-    assert "model.onnx is not an ONNX graph" in broken(tmp_path, folder, halve)
+    assert "model.onnx is not a whole ONNX model" in broken(tmp_path, folder, halve)
 
 
 def test_another_kind_of_model(folder: Path, tmp_path: Path, models_dir: Path) -> None:

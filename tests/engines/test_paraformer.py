@@ -22,8 +22,8 @@ from app.domain.engines import Hypothesis, Piece, PieceRequest
 from app.domain.errors import EngineFailure
 from app.domain.options import RecognitionOptions
 from app.engines import paraformer
+from app.engines.folders import read_tokens
 from app.engines.paraformer import recognizer as recognizer_module
-from app.engines.paraformer.files import read_tokens
 from app.engines.paraformer.recognizer import ParaformerRecognizer
 from app.settings import Settings
 
@@ -72,8 +72,11 @@ def test_quiet_around_a_piece_helps(
 ) -> None:
     bare = [(one.tokens, one.samples[round(0.2 * RATE) : -round(0.3 * RATE)]) for one in said]
     padded = wrong(small, bare)
+    with monkeypatch.context() as patch:
+        patch.setattr(recognizer_module, "_QUIET", 0.0)
+        assert padded < wrong(small, bare), "digital silence is worse than quiet"
     monkeypatch.setattr(recognizer_module, "padded", lambda samples: samples)
-    assert padded < wrong(small, bare)
+    assert padded < wrong(small, bare), "and so is none"
 
 
 def test_chinese_is_written_without_spaces_and_english_with(small: ParaformerRecognizer) -> None:
@@ -112,6 +115,8 @@ def test_words_are_where_they_were_said(small: ParaformerRecognizer) -> None:
 
 def test_what_was_asked_for_as_the_language_is_the_language(small: ParaformerRecognizer, said: list[Utterance]) -> None:
     assert hear(small, said[0].samples, language="en").language == "en"
+    assert {hear(small, one.samples, languages=("en",)).language for one in said} == {"en"}
+    assert {hear(small, one.samples, languages=("en", "zh")).language for one in said} == {"en", "zh"}
 
 
 def test_token_probabilities_come_when_asked_for(small: ParaformerRecognizer, said: list[Utterance]) -> None:
@@ -253,7 +258,7 @@ def half(name: str) -> Callable[[Path], None]:
 
 
 def fewer_tokens(model: Path) -> None:
-    tokens = read_tokens(model)
+    tokens = read_tokens(model / "tokens.json")
     (model / "tokens.json").write_text(json.dumps([*tokens[:50], tokens[-1]]))
 
 

@@ -254,7 +254,7 @@ def test_weights_of_another_model_are_an_engine_failure(folder: Path) -> None:
     encoder, segmentation = (folder / name for name in (ENCODER_FILE, SEGMENTATION_FILE))
     swapped = encoder.read_bytes()
     shutil.copy(segmentation, encoder)
-    with pytest.raises(EngineFailure, match="campplus-zh-en"):
+    with pytest.raises(EngineFailure, match="campplus"):
         CampPlus(folder)
     segmentation.write_bytes(swapped)
     with pytest.raises(EngineFailure, match=r"segmentation-3\.0"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models.speech import EN_SENTENCES, ZH_SENTENCES
 
 from app.domain.transcript import Word, join_words
 from app.engines import ct_punc
@@ -22,44 +23,6 @@ from app.settings import Settings
 
 pytestmark = pytest.mark.heavy
 
-ZH = (
-    "今天天气怎么样",
-    "请打开客厅的灯",
-    "关闭空调",
-    "播放音乐",
-    "明天早上八点开会",
-    "请帮我预订机票",
-    "谢谢你的帮助",
-    "现在几点了",
-    "我想喝一杯咖啡",
-    "欢迎使用语音识别",
-    "人工智能改变世界",
-    "你好",
-    "再见",
-    "下一首歌曲",
-    "音量调大一点",
-    "请再说一遍",
-    "我们开始吧",
-    "会议结束了",
-    "你叫什么名字",
-    "我在北京工作",
-    "他去上海出差",
-    "这个问题很重要",
-    "你听得见吗",
-    "没有问题",
-)
-EN = (
-    "hello world",
-    "turn on the light",
-    "good morning",
-    "thank you very much",
-    "please speak slowly",
-    "what time is it now",
-    "stop the music",
-    "open the door",
-    "my name is george",
-    "how are you today",
-)
 ODD = ["魑魅", "zyzzyva", "3", "15", "é", "你é好", "don't", "a1", "２", "😀", "x"]
 """What the model does not know, or FunASR takes apart."""
 GAP = re.compile(r"(?<=[^\x00-\x7f]) | (?=[^\x00-\x7f])")
@@ -76,7 +39,7 @@ def lines(count: int, seed: int) -> list[list[str]]:
         words: list[str] = []
         for _ in range(sentences):
             chinese = kind == "zh" or (kind == "both" and chance.random() < 0.6)
-            words += list(chance.choice(ZH)) if chinese else chance.choice(EN).split()
+            words += list(chance.choice(ZH_SENTENCES)) if chinese else chance.choice(EN_SENTENCES).split()
             if number % 4 == 0 and chance.random() < 0.3:
                 words.append(chance.choice(ODD))
         if number % 7 == 0:
@@ -120,7 +83,11 @@ def in_words(tiny: Path, exported: Path, tmp_path_factory: pytest.TempPathFactor
     then says makes little sense, but it says it of words that jieba cuts."""
     folders = [tmp_path_factory.mktemp("words") / name for name in ("torch", "onnx")]
     tokens: list[str] = json.loads((tiny / "tokens.json").read_text(encoding="utf-8"))
-    words = {sentence[-2:] for sentence in ZH} | {sentence[:2] for sentence in ZH} | {"怎么样", "语音识别", "人工智能"}
+    words = (
+        {sentence[-2:] for sentence in ZH_SENTENCES}
+        | {sentence[:2] for sentence in ZH_SENTENCES}
+        | {"怎么样", "语音识别", "人工智能"}
+    )
     places = {token: place for place, token in enumerate(tokens)}
     for word in sorted(words):
         tokens[places[word[-1]]] = word

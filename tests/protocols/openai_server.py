@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,8 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
+from served import served
 
 from app.audio.declared import DeclaredSound
 from app.domain import errors
@@ -32,7 +30,6 @@ from app.protocols.openai.http import router
 from app.protocols.voices.http import router as voices_router
 from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
-from app.service.connections import GuardedHttp
 from app.service.models import ServedModel
 from app.service.service import SpeechService
 from app.service.uploads import RequestId, UploadGuard
@@ -343,23 +340,10 @@ def serving(temp: Path, *, keys: tuple[str, ...] = (KEY,), **settings: object) -
     data = temp.with_name(f"{temp.name}-data")
     given = {"temp_dir": temp, "data_dir": data, "max_audio_size": f"{MAX_BYTES}B", **settings}
     service = FakeService(Settings(_env_file=None, **given))
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        build(service, keys), log_level="critical", lifespan="off", access_log=False, http=GuardedHttp
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
     try:
-        yield Running(f"http://127.0.0.1:{port}", service, temp, port)
+        with served(build(service, keys)) as port:
+            yield Running(f"http://127.0.0.1:{port}", service, temp, port)
     finally:
-        server.should_exit = True
-        server.force_exit = True
-        thread.join(10)
         asyncio.run(service.voices.close())
         asyncio.run(service.vocabularies.close())
 

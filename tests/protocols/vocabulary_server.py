@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
+from served import served
 
 from app.protocols.openai import errors as openai_errors
 from app.protocols.vocabularies.http import router
 from app.service.auth import KeyRing
-from app.service.connections import GuardedHttp
 from app.service.uploads import RequestId, UploadGuard
 from app.service.vocabularies.store import VocabularyStore
 from app.settings import Settings
@@ -69,21 +65,8 @@ def serving(folder: Path, *, keys: tuple[str, ...] = (KEY, OTHER_KEY), **limits:
         busy_seconds=0.1,
     )
     service = Service(settings, store)
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        build(service, keys), log_level="critical", lifespan="off", access_log=False, http=GuardedHttp
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
     try:
-        yield Running(f"http://127.0.0.1:{port}", service, temp)
+        with served(build(service, keys)) as port:
+            yield Running(f"http://127.0.0.1:{port}", service, temp)
     finally:
-        server.should_exit = True
-        server.force_exit = True
-        thread.join(10)
         asyncio.run(store.close())

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import socket
-import threading
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
+from served import served
 
 from app.audio.declared import DeclaredSound
 from app.domain import errors
@@ -28,7 +25,6 @@ from app.protocols.openai import errors as openai_errors
 from app.protocols.voices.http import router
 from app.service.admission import Admission, Caller, Ticket
 from app.service.auth import KeyRing
-from app.service.connections import GuardedHttp
 from app.service.uploads import RequestId, UploadGuard
 from app.service.voices.store import VoiceStore
 from app.settings import Settings
@@ -108,21 +104,8 @@ def serving(folder: Path, *, keys: tuple[str, ...] = (KEY, OTHER_KEY), max_voice
     settings = Settings(_env_file=None, temp_dir=temp, data_dir=folder / "data", max_audio_size=f"{MAX_BYTES}B")
     store = VoiceStore(settings.data_dir / "voices.db", max_voices=max_voices, busy_seconds=0.1)
     service = FakeService(settings, store)
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    config = uvicorn.Config(
-        build(service, keys), log_level="critical", lifespan="off", access_log=False, http=GuardedHttp
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
     try:
-        yield Running(f"http://127.0.0.1:{port}", service, temp)
+        with served(build(service, keys)) as port:
+            yield Running(f"http://127.0.0.1:{port}", service, temp)
     finally:
-        server.should_exit = True
-        server.force_exit = True
-        thread.join(10)
         asyncio.run(store.close())

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.domain.errors import EngineFailure
-from app.engines.ct_punc.files import read_text
 from app.engines.ct_punc.word_counts import WordCounts
+from app.engines.folders import read_text
 
 
 class Jieba(Protocol):

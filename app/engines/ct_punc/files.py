@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
+from typing import cast
 
 from app.domain.errors import EngineFailure
+from app.engines.folders import read_mapping, read_tokens
 
 CONFIG, TOKENS, WORDS = "config.yaml", "tokens.json", "jieba_usr_dict"
 OFFLINE, LIVE = "CTTransformer", "CTTransformerStreaming"
@@ -32,7 +30,7 @@ class PunctuationFiles:
 
 def read_files(folder: Path, wanted: str = OFFLINE) -> PunctuationFiles:
     """Configuration and vocabulary of a model that is of the kind `wanted`. Raises EngineFailure."""
-    config = _mapping(folder / CONFIG)
+    config = read_mapping(folder / CONFIG)
     kind = config.get("model", wanted)
     if kind != wanted:
         raise EngineFailure(f"{CONFIG} describes {kind}; {wanted} is what is served.")
@@ -48,18 +46,6 @@ def read_files(folder: Path, wanted: str = OFFLINE) -> PunctuationFiles:
     if unknown not in ids:
         raise EngineFailure(f"{TOKENS} has no {unknown}.")
     return PunctuationFiles(marks, end, ids, ids[str(unknown)])
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 file. Raises EngineFailure, which names the file without its folder."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise EngineFailure(f"{path.name} is missing.") from None
-    except UnicodeDecodeError:
-        raise EngineFailure(f"{path.name} is not text.") from None
-    except OSError as error:
-        raise EngineFailure(f"{path.name} cannot be read: {error.strerror}.") from error
 
 
 def _marks(conf: dict[str, object]) -> tuple[tuple[str, ...], str]:
@@ -78,24 +64,8 @@ def _marks(conf: dict[str, object]) -> tuple[tuple[str, ...], str]:
 
 
 def _ids(path: Path) -> dict[str, int]:
-    try:
-        said: object = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise EngineFailure(f"{path.name} is not JSON, or not all of it is there.") from None
-    tokens = cast("list[object]", said) if isinstance(said, list) else []
-    if not tokens or not all(isinstance(token, str) for token in tokens):
-        raise EngineFailure(f"{path.name} is not a list of tokens.")
-    ids = {str(token): number for number, token in enumerate(tokens)}
+    tokens = read_tokens(path)
+    ids = {token: number for number, token in enumerate(tokens)}
     if len(ids) != len(tokens):
         raise EngineFailure(f"{path.name} has {len(tokens) - len(ids)} tokens more than once.")
     return ids
-
-
-def _mapping(path: Path) -> dict[str, object]:
-    try:
-        said: Any = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError):
-        raise EngineFailure(f"{path.name} is not YAML.") from None
-    if not isinstance(said, dict):
-        raise EngineFailure(f"{path.name} is not a mapping.")
-    return cast("dict[str, object]", said)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from app.domain.errors import EngineFailure
 from app.engines.ct_punc.files import TOKENS, PunctuationFiles, read_files
 from app.engines.ct_punc.segmenting import segmenter_of
+from app.engines.sessions import Session, open_session, run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,30 +106,17 @@ def feed_of(ids: Sequence[int]) -> Feed:
     return {_INPUTS: np.array([ids], dtype=np.int32), _LENGTHS: np.array([len(ids)], dtype=np.int32)}
 
 
-def best_marks(session: ort.InferenceSession, feed: Feed, marks: Sequence[str]) -> list[str]:
+def best_marks(session: Session, feed: Feed, marks: Sequence[str]) -> list[str]:
     """The likeliest mark after each token. Raises EngineFailure."""
-    try:
-        logits = np.asarray(session.run([_LOGITS], feed)[0])
-    except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-        raise EngineFailure("The punctuation model failed.") from error
+    [logits] = run(session, [_LOGITS], feed, told="The punctuation model failed.")
     return [marks[int(best)] for best in logits[0].argmax(axis=-1)]
 
 
-def open_graph(folder: Path, files: PunctuationFiles, feeding: Callable[[list[int]], Feed]) -> ort.InferenceSession:
+def open_graph(folder: Path, files: PunctuationFiles, feeding: Callable[[list[int]], Feed]) -> Session:
     """The graph, after it was seen to take the last token as `feeding` hands it over, and to give a score for each
     mark. The int8 one is preferred. Raises EngineFailure."""
     path = folder / (_QUANTISED if (folder / _QUANTISED).is_file() else _FULL)
-    if not path.is_file():
-        raise EngineFailure(f"{path.name} is missing.")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # the compute budget is spent across requests, not inside one
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised
-    try:
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors have no ancestor of their own, and name folders
-        raise EngineFailure(f"{path.name} is not an ONNX graph, or not all of it is there.") from error
+    session = open_session(path)
     inputs = [tensor.name for tensor in session.get_inputs()]
     outputs = [tensor.name for tensor in session.get_outputs()]
     last = max(files.ids.values())
@@ -138,10 +125,8 @@ def open_graph(folder: Path, files: PunctuationFiles, feeding: Callable[[list[in
         raise EngineFailure(f"{path.name} takes {', '.join(inputs)} where {', '.join(feed)} are expected.")
     if _LOGITS not in outputs:
         raise EngineFailure(f"{path.name} has output {', '.join(outputs)} where {_LOGITS} is expected.")
-    try:
-        shape = np.asarray(session.run([_LOGITS], feed)[0]).shape
-    except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-        raise EngineFailure(f"{path.name} cannot be run with the {last + 1} tokens of {TOKENS}.") from error
+    [logits] = run(session, [_LOGITS], feed, told=f"{path.name} cannot be run with the {last + 1} tokens of {TOKENS}.")
+    shape = np.asarray(logits).shape
     if shape != (1, 2, len(files.marks)):
         given = shape[-1] if len(shape) == 3 else f"shape {shape}"
         raise EngineFailure(f"config.yaml: punc_list has {len(files.marks)} marks, {path.name} gives {given}.")

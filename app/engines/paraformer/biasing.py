@@ -6,7 +6,6 @@ Ability", 2023.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,8 @@ import numpy as np
 
 from app.domain.errors import EngineFailure
 from app.domain.hotwords import Hotword
-from app.engines.paraformer.graph import open_graph
 from app.engines.paraformer.tokens import Tokens
+from app.engines.sessions import open_session, run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,23 +39,28 @@ class BiasEncoder:
 
     def __init__(self, folder: Path, tokens: Tokens) -> None:
         path = next((folder / name for name in ENCODERS if (folder / name).is_file()), folder / ENCODERS[0])
-        self._session = open_graph(path)
+        self._session = open_session(path)
         self._tokens = tokens
         if [tensor.name for tensor in self._session.get_inputs()] != [_INPUT]:
             raise EngineFailure(f"{path.name} does not encode hotwords: its input is not {_INPUT!r}.")
         # A cache of a pure function: equal terms have equal embeddings, whoever asks.
         self._embedded = lru_cache(maxsize=_LISTS)(self._embed)
 
-    def __call__(self, hotwords: Sequence[Hotword]) -> Floats:
+    def __call__(self, hotwords: tuple[Hotword, ...]) -> Floats:
         """Embeddings, float32 (terms + 1, size): the last one stands for "none of these". Terms the vocabulary cannot
-        spell, and very long ones, are left out."""
-        spelled = (self._tokens.spell(hotword.text) for hotword in hotwords)
-        return self._embedded(tuple(dict.fromkeys(ids for ids in spelled if ids and len(ids) <= _LONGEST)))
+        spell, and very long ones, are left out.
 
-    def _embed(self, terms: tuple[tuple[int, ...], ...]) -> Floats:
+        Raises:
+            EngineFailure: the encoder failed.
+        """
+        return self._embedded(hotwords)
+
+    def _embed(self, hotwords: tuple[Hotword, ...]) -> Floats:
+        spelled = (self._tokens.spell(hotword.text) for hotword in hotwords)
+        terms = dict.fromkeys(ids for ids in spelled if ids and len(ids) <= _LONGEST)
         listed = [*terms, (self._tokens.start,)]
         padded = np.zeros((len(listed), _LONGEST), dtype=np.int32)
         for row, ids in zip(padded, listed, strict=True):
             row[: len(ids)] = ids
-        hidden = np.asarray(self._session.run(None, {_INPUT: padded})[0], dtype=np.float32)  # (tokens, terms, size)
-        return hidden[[len(ids) - 1 for ids in listed], np.arange(len(listed))]
+        [hidden] = run(self._session, None, {_INPUT: padded}, told="Paraformer could not take the hotwords.")
+        return np.asarray(hidden, dtype=np.float32)[[len(ids) - 1 for ids in listed], np.arange(len(listed))]

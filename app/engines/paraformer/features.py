@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.domain.engines import SAMPLE_RATE
 from app.domain.errors import EngineFailure
 from app.engines.banks import filter_banks
-from app.engines.paraformer.files import read_front_end, read_normalisation
+from app.engines.folders import Normalisation
+from app.engines.paraformer.files import read_front_end
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class FrontEnd:
             raise EngineFailure(f"config.yaml asks for {config.mels} mel bands; {_MELS} are served.")
         self._stacked, self._stride = config.stacked, config.stride
         self.size = config.stacked * config.mels
-        self._normalisation = read_normalisation(folder, self.size)
+        self._normalisation = Normalisation.read(folder / "am.mvn", self.size)
 
     @property
     def seconds(self) -> float:
@@ -49,16 +49,10 @@ class FrontEnd:
         """Features of float32 mono 16 kHz samples in [-1, 1]: float32 of shape (frames, size)."""
         if len(samples) < _FRAME_SAMPLES:
             samples = np.pad(samples, (0, _FRAME_SAMPLES - len(samples)))
-        stacked = self._stack(filter_banks(samples))
-        return (stacked + self._normalisation.shift) * self._normalisation.scale
+        return self._normalisation(self._stack(filter_banks(samples)))
 
     def _stack(self, banks: Floats) -> Floats:
         """Low frame rate: the `stacked` frames around every `stride`-th; the ends repeat their own frame."""
         centres = np.arange(0, len(banks), self._stride)[:, None]
         around = np.arange(self._stacked) - (self._stacked - 1) // 2
         return banks[np.clip(centres + around, 0, len(banks) - 1)].reshape(len(centres), self.size)
-
-
-def seconds_of(samples: Samples) -> float:
-    """Length in seconds."""
-    return len(samples) / SAMPLE_RATE

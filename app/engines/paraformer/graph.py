@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from app.domain.errors import EngineFailure
 from app.engines.paraformer.exposing import COUNT, with_weights
 from app.engines.paraformer.timing import Weights
+from app.engines.sessions import open_session, run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,26 +41,6 @@ class Scores:
 _NOTHING = Scores(np.zeros((0, 0), np.float32), Weights(np.zeros(0, np.float32), None, 1.0))
 
 
-def open_graph(path: Path, *, cuda: bool = False, content: bytes | None = None) -> ort.InferenceSession:
-    """A session for the graph in `path` (or for `content`, which was read from it).
-
-    Raises:
-        EngineFailure: there is no such file, or it is not a graph that can be run.
-    """
-    if not path.is_file():
-        raise EngineFailure(f"{path.name} is missing.")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # threads are spent across pieces: twice as fast as inside one
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what fails is raised, and told where it matters
-    providers = (["CUDAExecutionProvider"] if cuda else []) + ["CPUExecutionProvider"]
-    try:
-        return ort.InferenceSession(path if content is None else content, options, providers=providers)
-    except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-        raise EngineFailure(f"{path.name} is not a whole ONNX model ({_first_line(error)}).") from error
-
-
 class AcousticModel:
     """Paraformer's graph, with or without a bias input and finer weights. Thread-safe.
 
@@ -76,7 +56,7 @@ class AcousticModel:
         if not path.is_file() and (folder / QUANTISED).is_file():
             path = folder / QUANTISED
         self.quantised = path.name == QUANTISED
-        self._session = open_graph(path, cuda=cuda)
+        self._session = open_session(path, cuda=cuda)
         inputs = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
         outputs = [tensor.name for tensor in self._session.get_outputs()]
         if not {_SPEECH, _LENGTHS} <= inputs.keys() or not {_LOGITS, COUNT} <= set(outputs):
@@ -89,7 +69,7 @@ class AcousticModel:
         self._weights = _FINE_ALPHAS if self._fine else _ALPHAS
         if not self._fine and _ALPHAS not in outputs:
             self._weights, content = with_weights(path)
-            self._session = open_graph(path, cuda=cuda, content=content)
+            self._session = open_session(path, content=content, cuda=cuda)
 
     @staticmethod
     def _check(file: str, tensor: str, shape: Sequence[int | str | None], size: int, source: str) -> None:
@@ -97,7 +77,11 @@ class AcousticModel:
             raise EngineFailure(f"{file}: {tensor} has {shape[-1]} columns, {source} say {size}.")
 
     def run(self, features: Sequence[Floats], bias: Floats | None = None) -> list[Scores]:
-        """Scores of each piece. `bias` are embeddings of hotwords, float32 (terms, size), for a biased graph."""
+        """Scores of each piece. `bias` are embeddings of hotwords, float32 (terms, size), for a biased graph.
+
+        Raises:
+            EngineFailure: the graph failed.
+        """
         lengths = np.array([len(one) for one in features], dtype=np.int32)
         speech = np.zeros((len(features), int(lengths.max()), features[0].shape[1]), dtype=np.float32)
         for row, one in zip(speech, features, strict=True):
@@ -107,11 +91,12 @@ class AcousticModel:
             feed[BIAS] = np.repeat(bias[None], len(features), axis=0)
         wanted = [_LOGITS, COUNT, self._weights, *([_FINE_PEAKS] if self._fine else [])]
         try:
-            logits, counts, alphas, *peaks = (np.asarray(output) for output in self._session.run(wanted, feed))
-        except Exception as error:
-            if _NO_TOKENS not in str(error):
+            outputs = run(self._session, wanted, feed, told="Paraformer failed on a piece of this recording.")
+        except EngineFailure as failure:
+            if _NO_TOKENS not in str(failure.__cause__):
                 raise
             return [_NOTHING] * len(features)
+        logits, counts, alphas, *peaks = map(np.asarray, outputs)
         return [
             Scores(
                 _log_softmax(logits[row, : min(int(counts[row]), logits.shape[1])]),
@@ -140,10 +125,3 @@ def _log_softmax(scores: Floats) -> Floats:
 
 def _names(tensors: object) -> str:
     return ", ".join(str(name) for name in tensors) if isinstance(tensors, list | dict) else ""
-
-
-def _first_line(error: Exception) -> str:
-    """What ONNX Runtime says, without where on this machine it says it of."""
-    lines = str(error).splitlines()
-    said = lines[0] if lines else type(error).__name__
-    return said.split(" : ")[-1].rsplit(" from ", 1)[0].split(" failed:")[-1].strip()[:160]

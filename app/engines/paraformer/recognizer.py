@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime as ort
 
 from app.domain.engines import SAMPLE_RATE, Capabilities, Hypothesis, PieceRequest, WaitingRequest
-from app.domain.errors import EngineFailure
+from app.domain.options import RecognitionOptions
 from app.domain.transcript import TokenLogprob, Word, join_words
 from app.engines.paraformer.biasing import BiasEncoder
 from app.engines.paraformer.features import FrontEnd
-from app.engines.paraformer.files import read_spellings, read_tokens
+from app.engines.paraformer.files import read_spellings, read_vocabulary
 from app.engines.paraformer.graph import AcousticModel, Scores
 from app.engines.paraformer.language_model import NgramModel
 from app.engines.paraformer.timing import token_times
 from app.engines.paraformer.tokens import Spelled, Tokens
+from app.engines.sessions import has_cuda
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 _LEAD, _TAIL = 0.1, 0.2
-"""Seconds of quiet put around a piece: speech that touches an end is misheard there otherwise (on the small model 3.6
-instead of 5.6 % of tokens wrong where clips end with the speech, 4.8 instead of 6.0 % where they do not)."""
+"""Seconds of quiet put around a piece: speech that touches an end is misheard there otherwise."""
 _QUIET = 1 / 32768
 """How loud that quiet is: one step of 16-bit sound, as the models heard it in training (Kaldi's dither). Digital
-silence is what no microphone gives; with it twice as many tokens are wrong as without any padding."""
+silence is what no microphone gives, and makes it hear things (tests/engines/test_paraformer.py compares)."""
 _PREFERRED_SECONDS = 20.0
 _LONGEST_SECONDS = 60.0
 _MAX_SILENCE = 0.8
@@ -63,10 +62,10 @@ class ParaformerRecognizer:
         language_model: Callable[[Sequence[str]], NgramModel | None] = lambda _: None,
     ) -> None:
         """`language_model` opens one for the vocabulary's tokens, if there is one."""
-        cuda = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+        cuda = device != "cpu" and has_cuda()
         self.id = model_id
         self._front_end = FrontEnd(folder)
-        self._tokens = Tokens(read_tokens(folder), read_spellings(folder))
+        self._tokens = Tokens(read_vocabulary(folder), read_spellings(folder))
         self._model = AcousticModel(
             folder,
             vocabulary=len(self._tokens),
@@ -111,12 +110,7 @@ class ParaformerRecognizer:
 
     def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
         """See Recognizer.recognize."""
-        try:
-            return self._recognize(requests) if self._batched else [self._recognize([one])[0] for one in requests]
-        except EngineFailure:
-            raise
-        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-            raise EngineFailure("Paraformer failed on a piece of this recording") from error
+        return self._recognize(requests) if self._batched else [self._recognize([one])[0] for one in requests]
 
     def close(self) -> None:
         """The sessions go with the object."""
@@ -141,7 +135,7 @@ class ParaformerRecognizer:
         text = join_words(tuple(words))
         return Hypothesis(
             text=text,
-            language=(language := request.options.language or language_of(text)),
+            language=(language := _language(request.options, text)),
             languages={language: 1.0},
             words=tuple(words),
             tokens=tuple(kept),
@@ -186,10 +180,7 @@ class ParaformerRecognizer:
     def _warm_up(self) -> None:
         """One short run, so that a graph that cannot be run is found at start."""
         silence = np.zeros(SAMPLE_RATE // 2, dtype=np.float32)
-        try:
-            self._model.run([self._front_end(silence)], self._bias(()) if self._bias else None)
-        except Exception as error:  # as in `recognize`
-            raise EngineFailure("model.onnx cannot be run; its parts do not fit each other.") from error
+        self._model.run([self._front_end(silence)], self._bias(()) if self._bias else None)
 
 
 def padded(samples: Samples) -> Samples:
@@ -202,6 +193,13 @@ def padded(samples: Samples) -> Samples:
 def language_of(text: str) -> str:
     """The language a text is written in: Chinese as soon as it has a Chinese character, else English."""
     return "zh" if not text or any("\u3400" <= character <= "\u9fff" for character in text) else "en"
+
+
+def _language(options: RecognitionOptions, text: str) -> str:
+    """What the caller says is spoken; else what the text is written in, or the first candidate if that is none."""
+    written = language_of(text)
+    candidates = options.languages or (written,)
+    return options.language or (written if written in candidates else candidates[0])
 
 
 def _clamped(word: Word, seconds: float) -> Word:

@@ -1,4 +1,8 @@
-"""What tells speakers apart: CAM++ knows voices, segmentation-3.0 hears who speaks when."""
+"""What tells speakers apart: CAM++ knows voices, segmentation-3.0 hears who speaks when.
+
+Both are published as checkpoints only. The project keeps their graphs without weights, made by a recipe of its own
+(tests/models/speaker_graphs.py), and fills them from the verified files: neither PyTorch nor onnx is needed.
+"""
 
 from __future__ import annotations
 

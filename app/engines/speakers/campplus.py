@@ -14,8 +14,8 @@ import numpy as np
 
 from app.domain.errors import EngineFailure
 from app.engines.banks import filter_banks
+from app.engines.sessions import open_session, run
 from app.engines.speakers.checkpoints import read_checkpoint
-from app.engines.speakers.graphs import filled_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class CampPlus:
         parameters = read_checkpoint(folder / CHECKPOINT)
         # Counters of training steps are no weights.
         weights = {name: value for name, value in parameters.items() if not name.endswith(".num_batches_tracked")}
-        self._session = filled_session(_GRAPH, weights, self.id)
+        self._session = open_session(_GRAPH, weights=weights)
 
     def embed(self, sounds: Sequence[Samples]) -> NDArray[np.float32]:
         """One unit-length embedding for each sound: float32 of shape (len(sounds), 192). Blocking.
@@ -60,10 +60,8 @@ class CampPlus:
         return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), np.float32(1e-9))
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        try:
-            return np.asarray(self._session.run(None, {"features": batch})[0], dtype=np.float32)
-        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-            raise EngineFailure("The speaker encoder failed.") from error
+        [embeddings] = run(self._session, None, {"features": batch}, told="The speaker encoder failed.")
+        return np.asarray(embeddings, dtype=np.float32)
 
 
 def _features(sound: Samples) -> NDArray[np.float32]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from app.domain.engines import SAMPLE_RATE
 from app.domain.errors import EngineFailure
+from app.engines.sessions import open_session, run
 from app.engines.speakers.checkpoints import read_checkpoint
-from app.engines.speakers.graphs import filled_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Segmentation:
             weights = _weights(parameters)
         except KeyError as error:
             raise EngineFailure(f"The checkpoint of {self.id} lacks {error}.") from error
-        self._session = filled_session(_GRAPH, weights, self.id)
+        self._session = open_session(_GRAPH, weights=weights)
 
     def activity(self, sound: Samples) -> NDArray[np.bool_]:
         """Which of three people speak in each frame of at most `chunk_seconds`: bool of shape (frames, 3). Blocking.
@@ -65,10 +65,7 @@ class Segmentation:
         whole = round(self.chunk_seconds * SAMPLE_RATE)
         padded = np.zeros(whole, np.float32)
         padded[: len(sound)] = sound[:whole]
-        try:
-            scores = np.asarray(self._session.run(None, {"sound": padded[None, None]})[0])
-        except Exception as error:  # ONNX Runtime's errors have no ancestor of their own
-            raise EngineFailure("The speaker segmentation failed.") from error
+        [scores] = run(self._session, None, {"sound": padded[None, None]}, told="The speaker segmentation failed.")
         frames = round((len(sound) / SAMPLE_RATE - self.first_frame) / self.frame_seconds) + 1
         return _SETS[scores[0].argmax(axis=-1)][: max(frames, 0)]
 

@@ -7,6 +7,7 @@ decoded together, which is fastest for each; the language is read from the encod
 
 from __future__ import annotations
 
+import heapq
 import re
 import zlib
 from collections.abc import Hashable, Sequence
@@ -24,7 +25,7 @@ from app.domain.transcript import TokenLogprob, Word
 from app.engines.whisper.alignment import timed_words, token_starts
 from app.engines.whisper.features import HOP, LogMel
 from app.engines.whisper.repetition import collapse
-from app.engines.whisper.vocabulary import Vocabulary
+from app.engines.whisper.vocabulary import CONTEXT_TOKENS, Vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -349,8 +350,8 @@ class WhisperRecognizer:
 
 
 def _terms(options: RecognitionOptions) -> list[str]:
-    """The hotwords, the heaviest first: not all may fit."""
-    return [hotword.text for hotword in sorted(options.hotwords, key=lambda one: -one.weight)]
+    """The heaviest hotwords, as many as could fit at most: there may be thousands, and this is asked for each piece."""
+    return [hotword.text for hotword in heapq.nlargest(CONTEXT_TOKENS, options.hotwords, key=lambda one: one.weight)]
 
 
 def _window(seconds: float) -> float:

@@ -19,7 +19,7 @@ _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _OPENING = frozenset("“‘¿¡([{「『《〈（【")
 _OPENING_AFTER_SPACE = frozenset("\"'-")
 """Marks that open or close: after a space they open."""
-_CONTEXT_TOKENS = 223
+CONTEXT_TOKENS = 223
 """Room for what precedes the text: half of the decoder's 448 positions less the start token."""
 
 
@@ -86,7 +86,7 @@ class Vocabulary:
         text = self._encode(" " + prompt.strip()) if prompt.strip() else []
         if not terms and not text:
             return [], False
-        room = _CONTEXT_TOKENS - len(terms)
+        room = CONTEXT_TOKENS - len(terms)
         text_kept = text[-room:] if room else []
         return [self._previous, *terms, *text_kept], len(text_kept) < len(text)
 
@@ -95,10 +95,10 @@ class Vocabulary:
         tokens: list[int] = []
         for number, term in enumerate(hotwords):
             more = self._encode((", " if number else " ") + term)
-            if len(tokens) + len(more) >= _CONTEXT_TOKENS:
+            if len(tokens) + len(more) >= CONTEXT_TOKENS:
                 break
             tokens += more
-        return [*tokens, *self._encode(".")][:_CONTEXT_TOKENS] if tokens else []
+        return [*tokens, *self._encode(".")][:CONTEXT_TOKENS] if tokens else []
 
     def prompt(self, context: Sequence[int], language: str, task: Task) -> list[int]:
         """All tokens before the first one to be decoded."""
