@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 Words = tuple[Word, ...]
 
-
 _KEPT = 16
 """Lists of hotwords that are kept indexed: thousands of terms take half a second."""
 
 
 class Correctors:
-    """Correctors by their terms and the language of the text: equal terms are indexed once. Thread-safe."""
+    """Correctors by their terms and the language of the text, the latest of which are kept. Thread-safe."""
 
     def __init__(self) -> None:
         self._made = lru_cache(maxsize=_KEPT)(_corrector)
