@@ -22,7 +22,7 @@ from app.modelstore.catalog import CATALOG, ModelEntry, WheelMirror
 from app.modelstore.disk import human_size
 from app.modelstore.machine import Machine, read_machine
 from app.modelstore.mirrors import Endpoints, MirrorError, await_name
-from app.modelstore.selection import Choice, choose, needed, wanted
+from app.modelstore.selection import Choice, best_here, choose, needed, wanted
 from app.modelstore.store import ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings, read_environment
@@ -140,9 +140,7 @@ def _choice(settings: Settings, machine: Machine, store: ModelStore) -> tuple[Ch
         choice = choose(settings, machine, existing_engines())
     except SpeechError as error:
         return None, Check("model", "FAIL", error.message)
-    if any(_is_here(store, model_id) for model_id in (choice.model_id, *choice.alternatives)):
-        while not _is_here(store, choice.model_id):
-            choice = choice.falling_back(_ABSENT)
+    choice = best_here(choice, lambda model_id: _is_here(store, model_id), _ABSENT)
     passed = "; ".join(f"{model_id}: {why}" for model_id, why in choice.passed_over)
     return choice, Check(
         "model", "OK", f"{choice.model_id}, {choice.reason}" + (f" (passed over {passed})" if passed else "")

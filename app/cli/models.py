@@ -13,7 +13,7 @@ from app.modelstore.catalog import CatalogEntry, ModelEntry
 from app.modelstore.disk import human_size
 from app.modelstore.machine import read_machine
 from app.modelstore.progress import console_progress
-from app.modelstore.selection import Choice, choose, needed, wanted
+from app.modelstore.selection import Choice, best_here, choose, needed, wanted
 from app.modelstore.store import OWN_FOLDER, Located, ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings
@@ -76,9 +76,10 @@ def prepare(settings: Settings) -> Choice:
     store = ModelStore(settings)
     choice = first = chosen(settings)
     later = "HF_HUB_OFFLINE is set" if settings.hf_hub_offline else "it will be fetched while serving"
-    if any(store.locate(model_id) for model_id in (choice.model_id, *choice.alternatives)):
-        while store.locate(choice.model_id) is None:
-            choice = _passing_over(choice, f"it is not on this machine ({later})")
+    why = f"it is not on this machine ({later})"
+    best = best_here(choice, lambda model_id: store.locate(model_id) is not None, why)
+    while choice.model_id != best.model_id:
+        choice = _passing_over(choice, why)
     with store.fetching(console_progress()) as ensure:
         here = all(store.locate(model_id) for model_id in needed(choice))
         choice = _with_recognizer(choice, ensure)

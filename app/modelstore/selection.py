@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from app.domain.errors import UnknownModel
@@ -55,6 +55,17 @@ def choose(settings: Settings, machine: Machine, engines: Collection[str], catal
     better = ranking[: ranking.index(able[0])]
     passed_over = tuple((model_id, obstacles[model_id] or "") for model_id in better)
     return Choice(able[0], f"the best available for {reason}", passed_over, alternatives=tuple(able[1:]))
+
+
+def best_here(choice: Choice, here: Callable[[str], bool], why: str) -> Choice:
+    """The best choice that is on this machine, if one is; else the choice as it is.
+
+    `here` says whether a model is, `why` what is said of those that are passed over.
+    """
+    if any(here(model_id) for model_id in (choice.model_id, *choice.alternatives)):
+        while not here(choice.model_id):
+            choice = choice.falling_back(why)
+    return choice
 
 
 def wanted(settings: Settings, choice: Choice, catalog: Catalog = CATALOG) -> tuple[str, ...]:

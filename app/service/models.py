@@ -15,7 +15,7 @@ from app.domain.engines import Capabilities, Punctuator, Recognizer, VoiceActivi
 from app.domain.errors import EngineFailure, ModelStoreError, SpeechError, UnknownModel
 from app.modelstore.catalog import CATALOG, ModelEntry, Role
 from app.modelstore.machine import read_machine
-from app.modelstore.selection import Choice, choose, wanted
+from app.modelstore.selection import Choice, best_here, choose, wanted
 from app.modelstore.store import ModelStore
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
@@ -41,6 +41,7 @@ _Engine = TypeVar("_Engine")
 _DEFAULT_NAMES = frozenset({"", "string", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize"})
 """Names that clients send without choosing: nothing, Swagger's placeholder, OpenAI's own."""
 _DEFAULT_PREFIXES = ("whisper", "gpt-4o-mini-transcribe")
+_NOT_HERE = "it is not on this machine yet"
 _RETRY_SECONDS = 600.0
 """Between two tries to fetch what is missing."""
 
@@ -196,7 +197,7 @@ class Models:
     async def _first_that_loads(self) -> Loaded:
         """The chosen model, or the next best of an automatic choice. What is on this machine is not waited for."""
         while True:
-            self.choice = await asyncio.to_thread(self._best_here)
+            self.choice = await asyncio.to_thread(best_here, self.choice, self._is_here, _NOT_HERE)
             try:
                 return await self._load_model(self.choice.model_id)
             except (EngineFailure, ModelStoreError) as error:
@@ -205,13 +206,8 @@ class Models:
                 _logger.error("%s cannot be served: %s", self.choice.model_id, error.message)
                 self.choice = self.choice.falling_back(error.message)
 
-    def _best_here(self) -> Choice:
-        """The best choice that is on this machine, if one is; else the best."""
-        choice = self.choice
-        if any(self._located(model_id) for model_id in (choice.model_id, *choice.alternatives)):
-            while not self._located(choice.model_id):
-                choice = choice.falling_back("it is not on this machine yet")
-        return choice
+    def _is_here(self, model_id: str) -> bool:
+        return self._located(model_id) is not None
 
     async def _load_model(self, model_id: str) -> Loaded:
         entry = model_entry(model_id)

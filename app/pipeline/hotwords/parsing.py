@@ -200,12 +200,15 @@ def _hotwords(said: Iterable[_Said], most: int) -> tuple[Hotword, ...]:
 
 def _term(said: str) -> str:
     """One term, tidied: composed characters, single spaces, no control characters."""
-    kinds = ((sign, unicodedata.category(sign)) for sign in said)
-    plain = "".join(" " if kind == "Cc" else "" if kind == "Cf" else sign for sign, kind in kinds)
+    plain = said
+    if not said.isprintable():  # hardly ever, and looking every character up is slow
+        kinds = ((sign, unicodedata.category(sign)) for sign in said)
+        plain = "".join(" " if kind == "Cc" else "" if kind == "Cf" else sign for sign, kind in kinds)
     term = " ".join(unicodedata.normalize("NFC", plain).split())
     if len(term) > LONGEST_TERM:
         raise _Unclear(f"a term of {len(term):,} characters; {LONGEST_TERM} is the longest there may be")
-    if not units_of(term) or any(unicodedata.category(sign) == "Cs" for sign in term):
+    half = not term.isprintable() and any(unicodedata.category(sign) == "Cs" for sign in term)
+    if half or not units_of(term):
         raise _Unclear(
             f"{term[:20].encode('ascii', 'backslashreplace').decode()!r} is no term: it has no word; {_SHAPES}"
         )

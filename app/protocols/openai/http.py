@@ -85,7 +85,8 @@ async def _recognize(request: Request, task: Task) -> Response:
         path = form.file("file", settings.max_audio_size)
         declared = declared_sound(form.media_type("file"))
         model = service.resolve(form.text("model"))
-        wishes = read_wishes(form, task, model, settings)
+        # In a thread: ten thousand hotwords take a while to read, and the loop has others to serve.
+        wishes = await asyncio.to_thread(read_wishes, form, task, model, settings)
         headers = {"x-asr-model": model.id}
         drawing = _drawing(wishes, settings)
         ticket.begin(streamed=wishes.stream)
