@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from models.speech import EN_SENTENCES, ZH_SENTENCES
 
 from app.engines.ct_punc.live import Held, LivePunctuator
 from app.modelstore.exporting import export
-from parity.test_punctuation import EN, ENDLESS, ZH, lines
+from parity.test_punctuation import ENDLESS, lines
 
 pytestmark = pytest.mark.heavy
 
@@ -48,7 +49,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from funasr.models.ct_transformer_streaming.model import CTTransformerStreaming  # noqa: PLC0415 - heavy
 
     folder = tmp_path_factory.mktemp("checkpoint")
-    tokens = ["<blank>", *sorted({*"".join(ZH), *" ".join(EN).split()}), "<unk>"]
+    tokens = ["<blank>", *sorted({*"".join(ZH_SENTENCES), *" ".join(EN_SENTENCES).split()}), "<unk>"]
     (folder / "tokens.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG, allow_unicode=True), encoding="utf-8")
     torch.manual_seed(11)
