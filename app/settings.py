@@ -65,8 +65,33 @@ class Settings(BaseSettings):
     asr_unknown_model: Literal["error", "default"] = Field(
         "error", description="A model name nobody knows: error (404) or default (answered by the default model)."
     )
-    device: Literal["auto", "cpu"] = Field(
-        "auto", description="auto or cpu. A GPU needs a model with a GPU engine; this version has none."
+    qwen_asr_model: str = Field(
+        "auto",
+        description="Size of Qwen3-ASR: 1.7B, 0.6B, or auto (by the GPU's memory). Counts where ASR_MODEL is auto.",
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda (the GPU with the most memory) or cuda:1 (that one)."
+    )
+    auto_load_custom_asr_models: NameList = Field(
+        default=[], description="Comma-separated ids of models to load beside the default one, where memory allows."
+    )
+    asr_idle_unload_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="A model that nobody used for so long is freed, and loaded again when it is asked for. 0: never.",
+    )
+    asr_gpu_memory_fraction: float = Field(
+        0.9, gt=0, le=0.98, description="Most of the GPU's memory that this server takes, as a share of all of it."
+    )
+    asr_max_sequences: int = Field(
+        0, ge=0, le=1024, description="Pieces that vLLM recognises at once; 0: by the memory there is."
+    )
+    asr_enable_aligner: bool = Field(
+        True, description="Time the words of models that do not (Qwen3-ASR) by a forced aligner."
+    )
+    enable_streaming_vllm: bool = Field(
+        False,
+        description="funasr-api's switch for a second vLLM engine. No effect: one engine serves files and streams.",
     )
     models_dir: Path = Field(Path("models"), description="Where downloaded models are kept.")
     modelscope_path: Path = Field(
@@ -219,6 +244,8 @@ class Settings(BaseSettings):
         notes: list[str] = []
         if self.workers > 1:
             notes.append(f"WORKERS={self.workers} has no effect: one process uses all cores; for more, run replicas")
+        if self.enable_streaming_vllm:
+            notes.append("ENABLE_STREAMING_VLLM=true has no effect: one vLLM engine serves files and streams")
         if not self.asr_enable_realtime_punc:
             notes.append("ASR_ENABLE_REALTIME_PUNC=false has no effect: this version has no live text")
         return notes

@@ -5,9 +5,9 @@ The middle of the house (pipeline, service) knows engines only by these; a new m
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from app.domain.options import RecognitionOptions, SpeechDetection, Task
 from app.domain.transcript import TokenLogprob, Word
@@ -30,8 +30,9 @@ class Capabilities:
     the longest pause in a piece, in seconds, across which it goes on listening. `hotwords`: terms change what it hears
     (elsewhere they are corrected towards afterwards). `punctuates` and `writes_numbers` say whether its text has marks
     and digits; `detects_language`, whether it tells languages apart by sound and can be made to hear one: if not,
-    it hears whichever of its languages is spoken, and `Hypothesis.language` is read off the text. `language_model`: it
-    decodes with a separate one.
+    it hears whichever of its languages is spoken, and `Hypothesis.language` is read off the text. `mixes_languages`: it
+    tells each piece's language well enough that a recording is not held to one. `language_model`: it decodes with a
+    separate one.
     """
 
     languages: frozenset[str]
@@ -47,6 +48,7 @@ class Capabilities:
     punctuates: bool = True
     writes_numbers: bool = True
     detects_language: bool = True
+    mixes_languages: bool = False
     language_model: bool = False
 
 
@@ -125,7 +127,7 @@ class WaitingRequest:
 
 
 class Recognizer(Protocol):
-    """Speech to text, piece by piece. Called from several threads at once; keeps no state between calls."""
+    """Speech to text, piece by piece: a `BatchRecognizer` or a `ContinuousRecognizer`. Keeps no state between calls."""
 
     @property
     def id(self) -> str:
@@ -139,16 +141,24 @@ class Recognizer(Protocol):
 
     @property
     def parallel_calls(self) -> int:
-        """How many `recognize` calls are worth running at once."""
-        ...
-
-    @property
-    def batch_cost(self) -> float:
-        """The largest sum of `cost` one call should get."""
+        """How many calls are worth running at once."""
         ...
 
     def cost(self, request: PieceRequest | WaitingRequest) -> float:
         """Work of a request, in seconds of audio the model really computes (padding included)."""
+        ...
+
+    def close(self) -> None:
+        """Free the model. Blocking."""
+        ...
+
+
+class BatchRecognizer(Recognizer, Protocol):
+    """Recognises several pieces a call. Called from several threads at once."""
+
+    @property
+    def batch_cost(self) -> float:
+        """The largest sum of `cost` one call should get."""
         ...
 
     def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
@@ -163,8 +173,21 @@ class Recognizer(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Free the model."""
+
+@runtime_checkable
+class ContinuousRecognizer(Recognizer, Protocol):
+    """Takes pieces at any time and batches them by itself. Called from the event loop."""
+
+    async def hear(self, request: PieceRequest, said: Callable[[str], None] | None = None) -> Hypothesis:
+        """Recognise one piece. Cancelling the caller ends the work.
+
+        `said` is told the piece's text so far, again and again while it grows: each is the beginning of the next and of
+        the hypothesis's text.
+
+        Raises:
+            EngineFailure: the model failed on this piece.
+            ModelUnavailable: the model is being started again.
+        """
         ...
 
 
@@ -194,6 +217,38 @@ class VoiceActivityDetector(Protocol):
 
     def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
         """Spans of speech in order, not overlapping. Blocking; reads the sound a stretch at a time."""
+        ...
+
+
+class Aligner(Protocol):
+    """Tells when the words of a known text were said. Batches by itself; called from the event loop."""
+
+    @property
+    def id(self) -> str:
+        """The catalog id of the model."""
+        ...
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """ISO-639 codes of the languages it knows."""
+        ...
+
+    @property
+    def max_seconds(self) -> float:
+        """The longest piece it takes."""
+        ...
+
+    async def align(self, samples: Samples, words: Sequence[str]) -> list[tuple[float, float]]:
+        """Start and end of each word in seconds from the first sample, in order, none before the one before it.
+
+        Raises:
+            EngineFailure: the model failed.
+            ModelUnavailable: the model is being started again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model. Blocking."""
         ...
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from app.domain.engines import Hypothesis, Recognizer, WaitingRequest
+from app.domain.engines import BatchRecognizer, Hypothesis, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded
 from app.pipeline.turns import Turn, Turns
 
-_BOUND = 65_536
+BOUND = 65_536
 """Pieces that may wait. Admission and the few pieces a request sends ahead keep far below it; a waiting piece holds no
 sound, so that even this many are small."""
 _MEMORY = 0.1
@@ -37,7 +37,7 @@ class _Waiting:
 class Batcher:
     """Batches pieces for one recogniser. Belongs to one event loop."""
 
-    def __init__(self, recognizer: Recognizer, executor: Executor, *, bound: int = _BOUND) -> None:
+    def __init__(self, recognizer: BatchRecognizer, executor: Executor, *, bound: int = BOUND) -> None:
         self._recognizer = recognizer
         self._executor = executor
         self._bound = bound
@@ -55,8 +55,12 @@ class Batcher:
         """Seconds in which all calls together get done what costs so much; 0 until a call was timed."""
         return cost / (self._speed * self._recognizer.parallel_calls) if self._speed else 0.0
 
-    async def submit(self, request: WaitingRequest, turn: Turn) -> Hypothesis:
+    async def submit(
+        self, request: WaitingRequest, turn: Turn, said: Callable[[str], None] | None = None
+    ) -> Hypothesis:
         """Recognise one piece, read when its turn comes. Cancelling the caller drops it.
+
+        `said` is not told anything: these recognisers hear a piece all at once.
 
         Raises:
             EngineFailure: the recogniser failed on this piece.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from app.domain.engines import Hypothesis, Recognizer, Sound, WaitingPiece, WaitingRequest
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
+from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import Cut
 from app.pipeline.turns import Turn
 
@@ -33,7 +34,7 @@ class Recognition:
     """Recognises the pieces of one recording."""
 
     def __init__(
-        self, sound: Sound, recognizer: Recognizer, batcher: Batcher, options: RecognitionOptions, *, key: str = ""
+        self, sound: Sound, recognizer: Recognizer, batcher: Batcher | Relay, options: RecognitionOptions, *, key: str = ""
     ) -> None:
         """`key` stands for the caller's API key: keys take turns, and requests of one key take turns."""
         self._sound = sound
@@ -49,7 +50,8 @@ class Recognition:
         Raises:
             EngineFailure: a piece failed, so the recording did; text never goes missing from a success.
         """
-        settled = self._options.language is not None or not self._recognizer.capabilities.detects_language
+        able = self._recognizer.capabilities
+        settled = self._options.language is not None or not able.detects_language or able.mixes_languages
         head = 0 if settled else _leading(cuts, _LANGUAGE_SECONDS)
         options = self._options
         if head:

@@ -9,9 +9,16 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from app.domain.engines import Capabilities, Punctuator, Recognizer, VoiceActivityDetector
+from app.domain.engines import (
+    BatchRecognizer,
+    Capabilities,
+    ContinuousRecognizer,
+    Punctuator,
+    Recognizer,
+    VoiceActivityDetector,
+)
 from app.domain.errors import EngineFailure, ModelStoreError, SpeechError, UnknownModel
 from app.modelstore.catalog import CATALOG, ModelEntry, Role
 from app.modelstore.machine import read_machine
@@ -19,6 +26,7 @@ from app.modelstore.selection import Choice, best_here, choose, wanted
 from app.modelstore.store import ModelStore
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
+from app.pipeline.relaying import Relay
 from app.pipeline.text.numbers import NumberWriting
 from app.pipeline.text.writing import Correctors, Writing
 from app.service.loading import (
@@ -62,7 +70,7 @@ class Loaded:
 
     served: ServedModel
     recognizer: Recognizer
-    batcher: Batcher
+    batcher: Batcher | Relay
 
 
 class Models:
@@ -216,7 +224,12 @@ class Models:
             self._compute, lambda: load_recognizer(entry, self._store.ensure(entry.id), self._settings)
         )
         served = ServedModel(entry.id, int(time.time()), recognizer.capabilities, entry.title)
-        return Loaded(served, recognizer, Batcher(recognizer, self._compute))
+        return Loaded(served, recognizer, self._queue(recognizer))
+
+    def _queue(self, recognizer: Recognizer) -> Batcher | Relay:
+        if isinstance(recognizer, ContinuousRecognizer):
+            return Relay(recognizer, self._compute)
+        return Batcher(cast("BatchRecognizer", recognizer), self._compute)
 
     async def _load_helpers(self) -> None:
         """What text and speakers need. Without it everything else is served, and the log says so."""

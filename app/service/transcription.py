@@ -23,6 +23,7 @@ from app.pipeline.diarization.words import WhoSpeaks, with_speakers
 from app.pipeline.hotwords.hits import hits
 from app.pipeline.merging import by_time
 from app.pipeline.recognition import Recognition
+from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
 from app.pipeline.text.writing import Writer, Writing, Written
 from app.service.admission import Ticket
@@ -67,7 +68,7 @@ class Transcription:
     """One request's recognition. `run` may be called once."""
 
     def __init__(
-        self, tools: Tools, recognizer: Recognizer, batcher: Batcher, options: RecognitionOptions, ticket: Ticket
+        self, tools: Tools, recognizer: Recognizer, batcher: Batcher | Relay, options: RecognitionOptions, ticket: Ticket
     ) -> None:
         self._tools = tools
         self._recognizer = recognizer

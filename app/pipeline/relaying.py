@@ -1,0 +1,111 @@
+"""Where pieces wait for a recogniser that batches by itself: in turns, and as many at once as it can hold.
+
+It does for a `ContinuousRecognizer` what `batching.py` does for one that is called with a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from app.domain.engines import ContinuousRecognizer, Hypothesis, WaitingRequest
+from app.domain.errors import EngineFailure, Overloaded, SpeechError
+from app.pipeline.batching import BOUND
+from app.pipeline.turns import Turn, Turns
+
+Said = Callable[[str], None]
+_MEMORY = 0.1
+"""How much the latest piece counts in the recogniser's speed."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    request: WaitingRequest
+    said: Said | None
+    done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    call: asyncio.Task[None] | None = None
+
+
+class Relay:
+    """Hands pieces on to one recogniser. Belongs to one event loop; `reading` are the threads that read sound."""
+
+    def __init__(self, recognizer: ContinuousRecognizer, reading: Executor, *, bound: int = BOUND) -> None:
+        self._recognizer = recognizer
+        self._reading = reading
+        self._bound = bound
+        self._turns: Turns[_Waiting] = Turns()
+        self._running = 0
+        self._calls: set[asyncio.Task[None]] = set()
+        self._speed: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Pieces that wait for their turn and are still wanted."""
+        return len(self._turns)
+
+    def work(self, cost: float) -> float:
+        """Seconds in which all calls together get done what costs so much; 0 until one was timed."""
+        return cost / self._speed if self._speed else 0.0
+
+    async def submit(self, request: WaitingRequest, turn: Turn, said: Said | None = None) -> Hypothesis:
+        """Recognise one piece, read when its turn comes. Cancelling the caller ends the work, too.
+
+        `said` is told the text so far while it grows.
+
+        Raises:
+            EngineFailure: the recogniser failed on this piece.
+            ModelUnavailable: the recogniser is being started again.
+            Overloaded: more pieces wait than ever should.
+        """
+        if len(self._turns) >= self._bound:
+            raise Overloaded("Too much is waiting to be recognised. Try again later.", retry_after=10.0)
+        waiting = _Waiting(request, said)
+        self._turns.add(waiting, turn)
+        self._dispatch()
+        try:
+            return await waiting.done
+        finally:
+            self._turns.remove(waiting, turn)
+            if waiting.call is not None and not waiting.call.done():
+                waiting.call.cancel()
+
+    def _dispatch(self) -> None:
+        while self._running < self._recognizer.parallel_calls and (waiting := self._turns.take(_wanted)):
+            self._running += 1
+            waiting.call = asyncio.get_running_loop().create_task(self._call(waiting))
+            self._calls.add(waiting.call)
+            waiting.call.add_done_callback(self._calls.discard)
+
+    async def _call(self, waiting: _Waiting) -> None:
+        failure: SpeechError = EngineFailure("The recogniser was stopped.")
+        try:
+            started, beside = time.monotonic(), self._running
+            request = await asyncio.get_running_loop().run_in_executor(self._reading, waiting.request.read)
+            hypothesis = await self._recognizer.hear(request, waiting.said)
+            self._learn(self._recognizer.cost(request), time.monotonic() - started, beside)
+            if not waiting.done.done():
+                waiting.done.set_result(hypothesis)
+        except SpeechError as error:
+            failure = error
+        except Exception:  # a bug that one piece brings out must not end the others' calls
+            _logger.exception("the recogniser %s failed in a way it should not", self._recognizer.id)
+            failure = EngineFailure("The recogniser failed unexpectedly.")
+        finally:
+            if not waiting.done.done():
+                waiting.done.set_exception(failure)
+            self._running -= 1
+            self._dispatch()
+
+    def _learn(self, cost: float, seconds: float, beside: int) -> None:
+        """Learn from one piece how fast all are: as many as were `beside` it took about as long."""
+        speed = cost * max(beside, self._running) / max(seconds, 1e-6)
+        self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
+
+
+def _wanted(waiting: _Waiting) -> bool:
+    return not waiting.done.done()
