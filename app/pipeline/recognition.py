@@ -34,7 +34,13 @@ class Recognition:
     """Recognises the pieces of one recording."""
 
     def __init__(
-        self, sound: Sound, recognizer: Recognizer, batcher: Batcher | Relay, options: RecognitionOptions, *, key: str = ""
+        self,
+        sound: Sound,
+        recognizer: Recognizer,
+        batcher: Batcher | Relay,
+        options: RecognitionOptions,
+        *,
+        key: str = "",
     ) -> None:
         """`key` stands for the caller's API key: keys take turns, and requests of one key take turns."""
         self._sound = sound

@@ -68,7 +68,12 @@ class Transcription:
     """One request's recognition. `run` may be called once."""
 
     def __init__(
-        self, tools: Tools, recognizer: Recognizer, batcher: Batcher | Relay, options: RecognitionOptions, ticket: Ticket
+        self,
+        tools: Tools,
+        recognizer: Recognizer,
+        batcher: Batcher | Relay,
+        options: RecognitionOptions,
+        ticket: Ticket,
     ) -> None:
         self._tools = tools
         self._recognizer = recognizer
