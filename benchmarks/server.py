@@ -44,17 +44,22 @@ def serving_python() -> Path:
 class Server:
     """`python start.py` on a free port, with `settings` of its own. A context manager. Its log goes to `log`.
 
+    `python` is the interpreter that serves (None: `serving_python`), `patience` how long it may take to start.
+
     Raises:
         RuntimeError: it did not become ready; the end of its log is in the message.
     """
 
-    def __init__(self, log: Path, **settings: str) -> None:
+    def __init__(
+        self, log: Path, *, python: Path | None = None, patience: float = _START_SECONDS, **settings: str
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
-        command = [str(serving_python()), "start.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        self._patience = patience
+        command = [str(python or serving_python()), "start.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
                 command,
@@ -94,7 +99,7 @@ class Server:
             self._process.wait()
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 if httpx.get(f"{self.url}/health/ready", trust_env=False).status_code == httpx.codes.OK:

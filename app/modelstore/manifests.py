@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from app.modelstore.catalog import CatalogEntry, HubFile, ModelFile
+from app.modelstore.catalog import CatalogEntry, ModelFile
 from app.modelstore.disk import sha256_of, size_of
 
 AS_FOUND = "the record of what was found"
@@ -79,25 +79,29 @@ def fits(entry: CatalogEntry, files: Sequence[ModelFile]) -> bool:
     """Whether `files` are those that the entry names: each that must be there once, and no others."""
     names = [file.path for file in files]
     well_formed = all(file.size > 0 and SHA256.fullmatch(file.sha256) for file in files)
-    known = {name for wanted in entry.hub_files for name in wanted.names}
-    return well_formed and set(names) <= known and all(_once(wanted, names) for wanted in entry.hub_files)
+    return well_formed and len(names) > 0 and sorted(names) == sorted(names_among(entry, names))
 
 
-def _once(wanted: HubFile, names: Sequence[str]) -> bool:
-    count = sum(names.count(name) for name in wanted.names)
-    return count == 1 or (count == 0 and wanted.optional)
+def names_among(entry: CatalogEntry, listed: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names `listed` that are the entry's files; empty where one that must be there is not."""
+    there = list(listed)
+    found: dict[str, None] = {}  # two may be content with the same file
+    for wanted in entry.hub_files:
+        names = wanted.among(there)
+        if not names and not wanted.optional:
+            return ()
+        found.update(dict.fromkeys(names))
+    return tuple(found)
 
 
 def names_in(entry: CatalogEntry, folder: Path) -> tuple[str, ...]:
-    """What the entry's files are called in `folder`; empty where one that must be there is not."""
-    found: list[str] = []
-    for wanted in entry.hub_files:
-        name = next((name for name in wanted.names if _is_content(folder / name)), None)
-        if name is not None:
-            found.append(name)
-        elif not wanted.optional:
-            return ()
-    return tuple(found)
+    """What the entry's files are called in `folder`; empty where one that must be there is not.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    paths = [path for wanted in entry.hub_files for name in wanted.names for path in folder.glob(name)]
+    return names_among(entry, [path.relative_to(folder).as_posix() for path in paths if _is_content(path)])
 
 
 def as_found(entry: CatalogEntry, folder: Path) -> tuple[ModelFile, ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any
 
 from app.domain.engines import Hypothesis, Recognizer, Sound, WaitingPiece, WaitingRequest
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
-from app.pipeline.relaying import Relay
+from app.pipeline.relaying import Relay, Said
 from app.pipeline.segmentation import Cut
 from app.pipeline.turns import Turn
 
@@ -20,6 +21,9 @@ _LANGUAGE_SECONDS = 30.0
 _AHEAD = 4
 """Pieces of one request in the queue for each call that may run: enough to keep the recogniser busy, few enough that
 a recording of hours does not fill the queue."""
+_PACE = 0.05
+"""Seconds between two looks at what a piece says while it is heard: a reader sees no difference, and a recogniser tells
+something new a hundred times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,44 @@ class Heard:
 
     cut: Cut
     hypothesis: Hypothesis
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """The text so far of the piece whose turn it is: the beginning of its hypothesis's text."""
+
+    text: str
+
+
+class _Listening:
+    """A piece on its way through the recogniser, and what it has said so far."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self._text = self._told = ""
+        self._news = asyncio.Event()
+
+    def say(self, text: str) -> None:
+        """Take in the text so far."""
+        self._text = text
+        self._news.set()
+
+    def begin(self, work: Coroutine[Any, Any, Hypothesis]) -> None:
+        """Recognise it."""
+        self.task = asyncio.create_task(work)
+        self.task.add_done_callback(lambda _: self._news.set())
+
+    async def more(self) -> str | None:
+        """The text so far, once it has grown; None when the piece is done. Called again, it takes its time."""
+        if self._told:
+            await asyncio.wait({self.task}, timeout=_PACE)
+        while not self.task.done():
+            if self._text != self._told:
+                self._told = self._text
+                return self._told
+            self._news.clear()
+            await self._news.wait()
+        return None
 
 
 class Recognition:
@@ -41,17 +83,25 @@ class Recognition:
         options: RecognitionOptions,
         *,
         key: str = "",
+        following: bool = False,
     ) -> None:
-        """`key` stands for the caller's API key: keys take turns, and requests of one key take turns."""
+        """`key` stands for the caller's API key: keys take turns, and requests of one key take turns.
+
+        `following`: what a piece says while it is heard is wanted, too, where the recogniser tells.
+        """
         self._sound = sound
         self._recognizer = recognizer
         self._turn = Turn(request=self, key=key)
         self._batcher = batcher
         self._options = options
+        self._following = following
         self._in_flight = _AHEAD * recognizer.parallel_calls
 
-    async def pieces(self, cuts: Sequence[Cut]) -> AsyncGenerator[Heard, None]:
+    async def pieces(self, cuts: Sequence[Cut]) -> AsyncGenerator[Heard | Hearing, None]:
         """Every piece in order, each as soon as it and those before it are done. Closing it drops what still waits.
+
+        Where that is wanted, what is known already of the first one that is not done comes before it. What may have
+        to be recognised again in another language is not told before that is settled.
 
         Raises:
             EngineFailure: a piece failed, so the recording did; text never goes missing from a success.
@@ -60,8 +110,15 @@ class Recognition:
         settled = self._options.language is not None or not able.detects_language or able.mixes_languages
         head = 0 if settled else _leading(cuts, _LANGUAGE_SECONDS)
         options = self._options
-        if head:
-            first = [heard async for heard in self._in_order(cuts[:head], options)]
+        if head == 1:
+            async with aclosing(self._in_order(cuts[:1], options, following=self._following)) as only:
+                async for item in only:
+                    if isinstance(item, Heard):
+                        options = replace(options, language=item.hypothesis.language)
+                    yield item
+        elif head:
+            told = self._in_order(cuts[:head], options, following=False)
+            first = [item async for item in told if isinstance(item, Heard)]
             language = _pooled_language(first)
             options = replace(options, language=language)
             for heard in first:
@@ -70,30 +127,39 @@ class Recognition:
                 else:
                     yield Heard(heard.cut, await self._one(heard.cut, options))
         # Closed with this one, not whenever it is collected: what waits must be dropped before the sound is freed.
-        async with aclosing(self._in_order(cuts[head:], options)) as rest:
-            async for heard in rest:
-                yield heard
+        async with aclosing(self._in_order(cuts[head:], options, following=self._following)) as rest:
+            async for item in rest:
+                yield item
 
-    async def _in_order(self, cuts: Sequence[Cut], options: RecognitionOptions) -> AsyncGenerator[Heard, None]:
-        waiting: deque[tuple[Cut, asyncio.Task[Hypothesis]]] = deque()
+    async def _in_order(
+        self, cuts: Sequence[Cut], options: RecognitionOptions, *, following: bool
+    ) -> AsyncGenerator[Heard | Hearing, None]:
+        waiting: deque[_Listening] = deque()
         upcoming = iter(cuts)
         try:
             while True:
                 while len(waiting) < self._in_flight and (cut := next(upcoming, None)) is not None:
-                    waiting.append((cut, asyncio.create_task(self._one(cut, options))))
+                    piece = _Listening(cut)
+                    piece.begin(self._one(cut, options, piece.say if following else None))
+                    waiting.append(piece)
                 if not waiting:
                     return
-                cut, task = waiting[0]
-                hypothesis = await task
+                piece = waiting[0]
+                while following and (text := await piece.more()) is not None:
+                    yield Hearing(text)
+                hypothesis = await piece.task
                 waiting.popleft()
-                yield Heard(cut, hypothesis)
+                yield Heard(piece.cut, hypothesis)
         finally:
-            for _, task in waiting:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in waiting), return_exceptions=True)
+            for piece in waiting:
+                piece.task.cancel()
+            await asyncio.gather(*(piece.task for piece in waiting), return_exceptions=True)
 
-    async def _one(self, cut: Cut, options: RecognitionOptions) -> Hypothesis:
-        return await self._batcher.submit(self._request(cut, options), self._turn)
+    async def _one(self, cut: Cut, options: RecognitionOptions, said: Said | None = None) -> Hypothesis:
+        request = self._request(cut, options)
+        if isinstance(self._batcher, Relay):
+            return await self._batcher.submit(request, self._turn, said)
+        return await self._batcher.submit(request, self._turn)
 
     def cost(self, cut: Cut) -> float:
         """What a piece costs the recogniser, in its own measure."""

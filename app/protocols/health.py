@@ -33,6 +33,16 @@ class PassedOver(BaseModel):
     reason: str
 
 
+class ModelMemory(BaseModel):
+    """A model that answers, or was to."""
+
+    model: str
+    state: Literal["loaded", "loading", "idle", "unloading", "failed"] = Field(
+        description="idle: not in memory; the next request for it has it loaded. failed: it was to be loaded at start."
+    )
+    reason: str | None = Field(None, description="Why it failed.")
+
+
 class Health(Ready):
     """The whole picture."""
 
@@ -42,6 +52,7 @@ class Health(Ready):
     model_reason: str
     passed_over: list[PassedOver]
     models: list[str] = Field(description="Models that answer now, the default first.")
+    memory: list[ModelMemory] = Field(description="Which of them are in memory; also those that were to be.")
     speakers: bool = Field(description="Whether speakers can be told apart.")
     punctuation: bool = Field(description="Whether text that was recognised without marks gets some.")
     language_model: bool = Field(description="Whether the default model decodes with a language model.")
@@ -76,6 +87,7 @@ async def health(request: Request) -> Health:
         model_reason=service.choice.reason,
         passed_over=[PassedOver(model=model, reason=reason) for model, reason in service.choice.passed_over],
         models=[model.id for model in service.models()],
+        memory=[ModelMemory(model=one.id, state=one.state, reason=one.reason) for one in service.states()],
         speakers=service.tells_speakers,
         punctuation=service.punctuates,
         language_model=service.has_language_model,

@@ -7,14 +7,18 @@ import importlib
 import os
 import pkgutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar, cast
 
 import app.engines
+from app.domain.devices import Device
 from app.domain.engines import Punctuator, Recognizer, SpeakerModels, VoiceActivityDetector
 from app.modelstore.catalog import ModelEntry
+from app.modelstore.machine import read_machine
+from app.service.memory import available_memory
 from app.settings import Settings
 
 _Outcome = TypeVar("_Outcome")
@@ -47,9 +51,31 @@ async def unawaited(work: Callable[[], _Outcome]) -> _Outcome:
     return await asyncio.wrap_future(outcome)
 
 
-def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings) -> Recognizer:
-    """Load weights. Blocking: seconds. Raises EngineFailure."""
-    return cast("Callable[..., Recognizer]", _loader(entry))(entry.id, folder, settings)
+def companion_roles(entry: ModelEntry) -> tuple[str, ...]:
+    """Roles of the models that the entry's engine works with, where they are there: its COMPANIONS. Imports it."""
+    return cast("tuple[str, ...]", getattr(_engine(entry), "COMPANIONS", ()))
+
+
+def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings, companions: Mapping[str, Path]) -> Recognizer:
+    """Load weights. Blocking: seconds. Raises EngineFailure.
+
+    `companions` are folders by role (`companion_roles`); an engine that has no COMPANIONS is not handed them, nor where
+    it is to run: it is small, and finds out itself.
+    """
+    load = cast("Callable[..., Recognizer]", _loader(entry))
+    if companion_roles(entry):
+        return load(entry.id, folder, settings, companions=companions, device=_device(settings))
+    return load(entry.id, folder, settings)
+
+
+def _device(settings: Settings) -> Device:
+    """The card that DEVICE means, or this machine, with what is free on it now."""
+    machine = read_machine()
+    gpu = machine.gpu(settings.device)
+    if gpu is not None:
+        return Device(gpu.uuid, gpu.memory, gpu.free)
+    available = available_memory()
+    return Device(None, machine.memory, machine.memory if available is None else available)
 
 
 def load_detector(entry: ModelEntry, folder: Path, settings: Settings) -> VoiceActivityDetector:
@@ -68,7 +94,11 @@ def load_speakers(entry: ModelEntry, folder: Path, settings: Settings) -> Speake
 
 
 def _loader(entry: ModelEntry) -> object:
-    return importlib.import_module(f"app.engines.{entry.engine}").load
+    return _engine(entry).load
+
+
+def _engine(entry: ModelEntry) -> ModuleType:
+    return importlib.import_module(f"app.engines.{entry.engine}")
 
 
 def _stand_back() -> None:

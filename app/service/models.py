@@ -1,76 +1,46 @@
-"""The models in memory: loaded at start, found by the names callers use, joined by better ones when these arrive."""
+"""Who answers: models found by the names callers use, loaded at start and on demand, joined by better ones."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Generator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal
 
-from app.domain.engines import (
-    BatchRecognizer,
-    Capabilities,
-    ContinuousRecognizer,
-    Punctuator,
-    Recognizer,
-    VoiceActivityDetector,
-)
-from app.domain.errors import EngineFailure, ModelStoreError, SpeechError, UnknownModel
-from app.modelstore.catalog import CATALOG, ModelEntry, Role
+from app.domain.engines import VoiceActivityDetector
+from app.domain.errors import EngineFailure, ModelConflict, ModelStoreError, SpeechError, UnknownModel
+from app.modelstore.catalog import CATALOG, ModelEntry
 from app.modelstore.machine import read_machine
-from app.modelstore.selection import Choice, best_here, choose, wanted
+from app.modelstore.selection import QWEN, Choice, best_here, choose
 from app.modelstore.store import ModelStore
-from app.pipeline.batching import Batcher
-from app.pipeline.chinese import ChineseWriting
-from app.pipeline.relaying import Relay
-from app.pipeline.text.numbers import NumberWriting
-from app.pipeline.text.writing import Correctors, Writing
-from app.service.loading import (
-    compute_threads,
-    existing_engines,
-    load_detector,
-    load_punctuator,
-    load_recognizer,
-    load_speakers,
-    unawaited,
-)
+from app.pipeline.text.writing import Writing
+from app.service.helpers import Helpers
+from app.service.loading import compute_threads, existing_engines, unawaited
+from app.service.residents import Memory, Resident, ServedModel, State
+from app.service.shelf import Shelf, model_entry, recognizer_entry
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.pipeline.diarization.diarizer import Diarizer
 
 _logger = logging.getLogger(__name__)
-_Engine = TypeVar("_Engine")
 
 _DEFAULT_NAMES = frozenset({"", "string", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize"})
 """Names that clients send without choosing: nothing, Swagger's placeholder, OpenAI's own."""
 _DEFAULT_PREFIXES = ("whisper", "gpt-4o-mini-transcribe")
 _NOT_HERE = "it is not on this machine yet"
-_RETRY_SECONDS = 600.0
-"""Between two tries to fetch what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model that answers now. `created` is the epoch second it was loaded."""
+class ModelState:
+    """Where a model stands; `failed` and why is one that was to be loaded at start."""
 
     id: str
-    created: int
-    capabilities: Capabilities
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory and what runs it."""
-
-    served: ServedModel
-    recognizer: Recognizer
-    batcher: Batcher | Relay
+    state: State | Literal["failed"]
+    reason: str | None = None
 
 
 class Models:
@@ -81,18 +51,22 @@ class Models:
 
         Raises:
             UnknownModel: ASR_MODEL names one that cannot be served.
+            InvalidParameter: DEVICE names a card that is not there.
         """
+        machine = read_machine()
+        self.choice: Choice = choose(settings, machine, existing_engines())
+        self.shelf = Shelf(ModelStore(settings))
+        self.helpers = Helpers(settings, self.shelf, detection)
         self._settings = settings
-        self.choice: Choice = choose(settings, read_machine(), existing_engines())
-        self._store = ModelStore(settings)
         self._compute = compute_threads("recognise", settings.threads)
-        self._detection = detection
-        self._loaded: dict[str, Loaded] = {}
-        self.detector: VoiceActivityDetector | None = None
-        self.diarizer: Diarizer | None = None
-        self.speakers_failure: SpeechError | None = None
-        correctors = Correctors() if settings.asr_hotword_correction else None
-        self.writing = Writing(ChineseWriting(), correctors=correctors)
+        on_cpu = machine.gpu(settings.device) is None
+        self._memory = Memory(settings, self.shelf, self._compute, weigh=on_cpu)
+        self._arriving = asyncio.Lock()
+        self._residents: dict[str, Resident] = {}
+        self._leaving: dict[str, Resident] = {}
+        self._extra: dict[str, ModelState] = {}
+
+    # --- life ---------------------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
         """Load what is there to serve with. Of a machine's choices the first that can be loaded answers.
@@ -100,243 +74,219 @@ class Models:
         Raises:
             SpeechError: nothing can be served.
         """
-        detector = next(model for model in CATALOG.models if model.role == "vad")
-        self.detector = await self._run(
-            self._compute, lambda: load_detector(detector, self._store.ensure(detector.id), self._settings)
-        )
+        await self.helpers.load_detector(self._compute)
         # Beside the recogniser, which takes as long as everything else together.
-        beside = asyncio.gather(self._load_speakers(), self._load_numbers())
+        beside = asyncio.create_task(self.helpers.load_for_any())
         try:
-            loaded = await self._first_that_loads()
+            resident = await self._first_that_loads()
         finally:
             await beside
-        await self._load_helpers()
-        self._loaded[loaded.served.id] = loaded
+        await self.helpers.load([self.choice])
+        self._residents[resident.served.id] = resident
 
-    async def improve(self) -> None:
-        """Keep trying to get what would serve better than what is there; ends when nothing is missing."""
-        told: set[str] = set()
-        # In threads: a file that is looked at for the first time is hashed, and the loop has others to serve.
-        while missing := await asyncio.to_thread(self._missing):
-            for model_id in missing:
-                if await self._improved(model_id, told):
-                    break  # what was missing beside it may not be any more
+    async def load_more(self) -> None:
+        """Load what is to answer beside the default (AUTO_LOAD_CUSTOM_ASR_MODELS). What fails is logged and told."""
+        names = list(dict.fromkeys(name.lower() for name in self._settings.auto_load_custom_asr_models))
+        self._extra |= {name: ModelState(name, "loading") for name in names if name not in self._residents}
+        for name in list(self._extra):
+            try:
+                await self.fetch(recognizer_entry(name).id)
+                await self.admit(name)
+            except SpeechError as error:
+                reason = " ".join(error.message.split())
+                _logger.error("AUTO_LOAD_CUSTOM_ASR_MODELS: %s is not served: %s", name, reason)
+            except Exception:  # this one ends here, and the others can be served
+                reason = "It could not be loaded; the server's log says why."
+                _logger.exception("AUTO_LOAD_CUSTOM_ASR_MODELS: %s is not served", name)
             else:
-                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            self._extra[name] = ModelState(name, "failed", reason)
 
-    async def _improved(self, model_id: str, told: set[str]) -> bool:
-        """Whether the model could be fetched, and serves now or never will. What keeps it away is logged once."""
-        try:
-            await unawaited(lambda: self._store.ensure(model_id))
-        except SpeechError as error:
-            if model_id not in told:
-                told.add(model_id)
-                _logger.warning("%s is still missing: %s", model_id, " ".join(error.message.split()))
-            return False
-        except Exception:  # this try ends here; the next one may go better
-            if model_id not in told:
-                told.add(model_id)
-                _logger.exception("%s is still missing", model_id)
-            return False
-        try:
-            await self._adopt(model_id)
-        except Exception as error:  # it is here and no good: what serves goes on serving
-            why = error.message if isinstance(error, SpeechError) else "it could not be loaded"
-            unforeseen = not isinstance(error, SpeechError)
-            _logger.error("%s has arrived and cannot be served: %s", model_id, why, exc_info=unforeseen)
-            reasons = ((passed, why if passed == model_id else reason) for passed, reason in self.choice.passed_over)
-            self.choice = replace(self.choice, passed_over=tuple(reasons))
-        return True
-
-    def close(self) -> None:
-        """Free the models. Blocking; nothing may be running."""
+    async def close(self) -> None:
+        """Free the models. Nothing may be running."""
+        await self._memory.settle()
         self._compute.shutdown(wait=True, cancel_futures=True)
-        for loaded in self._loaded.values():
-            loaded.recognizer.close()
+        self._memory.close()
 
     # --- who answers --------------------------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether requests can be answered."""
-        return bool(self._loaded) and self.detector is not None
+        return bool(self._residents) and self.detector is not None
 
     @property
     def waiting_pieces(self) -> int:
         """Pieces that wait for a recogniser."""
-        return sum(loaded.batcher.waiting for loaded in self._loaded.values())
+        return sum(resident.waiting for resident in (*self._residents.values(), *self._leaving.values()))
 
     @property
     def has_language_model(self) -> bool:
         """Whether the default model decodes with a language model."""
-        return any(loaded.recognizer.capabilities.language_model for loaded in list(self._loaded.values())[:1])
+        return any(model.capabilities.language_model for model in self.served()[:1])
 
     def served(self) -> list[ServedModel]:
         """Models that answer now, the default first."""
-        return [loaded.served for loaded in self._loaded.values()]
+        return [resident.served for resident in self._residents.values()]
 
-    def get(self, model_id: str) -> Loaded:
-        """The loaded model of that id."""
-        return self._loaded[model_id]
+    def states(self) -> list[ModelState]:
+        """Models that answer, the default first, those on their way out, and those that were to be loaded at start."""
+        here = [*self._residents.items(), *self._leaving.items()]
+        return [*(ModelState(model_id, resident.state) for model_id, resident in here), *self._extra.values()]
+
+    @contextmanager
+    def using(self, model_id: str) -> Generator[Resident]:
+        """The model that answers by that id; it stays until the block ends.
+
+        Raises:
+            UnknownModel: it does not answer any more.
+        """
+        resident = self._residents.get(model_id)
+        if resident is None:
+            raise self._unknown(model_id)
+        with resident.in_use():
+            yield resident
 
     def resolve(self, name: str | None) -> ServedModel:
         """The model a caller means by `name`.
 
-        None, "", "string", OpenAI's own names and whisper* mean the default.
+        None, "", "string", OpenAI's own names and whisper* mean the default; qwen3-asr means Qwen3-ASR of any size.
 
         Raises:
             UnknownModel: nobody knows it, or it is not loaded (the message names what is).
         """
         said = (name or "").strip().lower()
-        if said in self._loaded:
-            return self._loaded[said].served
-        if said in _DEFAULT_NAMES or said.startswith(_DEFAULT_PREFIXES):
-            return next(iter(self._loaded.values())).served
-        known = CATALOG.model(said)
-        if known is None and self._settings.asr_unknown_model == "default":
-            return next(iter(self._loaded.values())).served
+        if said in self._residents:
+            return self._residents[said].served
+        if said == QWEN and (sizes := [name for name in self._residents if name.startswith(QWEN)]):
+            return self._residents[sizes[0]].served
+        if said in _DEFAULT_NAMES or (said.startswith(_DEFAULT_PREFIXES) and CATALOG.model(said) is None):
+            return self.served()[0]
+        if CATALOG.model(said) is None and self._settings.asr_unknown_model == "default":
+            return self.served()[0]
+        raise self._unknown(name or "")
+
+    def _unknown(self, name: str) -> UnknownModel:
+        known = CATALOG.model(name.strip().lower())
         problem = "is not loaded" if known is not None and known.role == "asr" else "does not exist"
-        raise UnknownModel(
-            f"The model '{(name or '')[:100]}' {problem}. Available: {', '.join(self._loaded)}.", param="model"
+        return UnknownModel(
+            f"The model '{name[:100]}' {problem}. Available: {', '.join(self._residents)}.", param="model"
         )
 
-    # --- loading ------------------------------------------------------------------------------------------------------
+    # --- what helps them ----------------------------------------------------------------------------------------------
 
-    async def _first_that_loads(self) -> Loaded:
+    @property
+    def detector(self) -> VoiceActivityDetector | None:
+        """What finds speech."""
+        return self.helpers.detector
+
+    @property
+    def writing(self) -> Writing:
+        """What text passes through."""
+        return self.helpers.writing
+
+    @property
+    def diarizer(self) -> Diarizer | None:
+        """What tells speakers apart."""
+        return self.helpers.diarizer
+
+    @property
+    def speakers_failure(self) -> SpeechError | None:
+        """Why there is none, where that went wrong."""
+        return self.helpers.speakers_failure
+
+    # --- coming and going ---------------------------------------------------------------------------------------------
+
+    async def admit(self, name: str, *, default: bool = False) -> ServedModel:
+        """Have a model of this machine answer, as the `default` or after those that do. One that does already stays.
+
+        Raises:
+            UnknownModel: it does not exist, recognises no speech, or is not on this machine.
+            ModelConflict: it is being unloaded, or does not fit into memory.
+            EngineFailure: it is here and no good.
+        """
+        entry = recognizer_entry(name)
+        async with self._arriving:
+            if entry.id in self._leaving:
+                raise ModelConflict(
+                    f"{entry.id} is being unloaded: requests still use it. Try again later.", param="model"
+                )
+            resident = self._residents.get(entry.id)
+            if resident is None:
+                if await asyncio.to_thread(self.shelf.located, entry.id) is None:
+                    command = f"python start.py models download {entry.id}"
+                    raise UnknownModel(f"{entry.id} is not on this machine. Fetch it: {command}", param="model")
+                resident = await self._new(entry)
+            if default:
+                self.choice = replace(self.choice, model_id=entry.id)
+            # First: what writes no marks by itself is not to answer without any.
+            await self.load_helpers(entry.id)
+            joined = {entry.id: resident}
+            self._residents = {**joined, **self._residents} if default else {**self._residents, **joined}
+            self._extra.pop(entry.id, None)
+        return resident.served
+
+    async def unload(self, name: str) -> str:
+        """End a model's answering; free it when the requests that use it have ended. Returns its id once it is free.
+
+        Of the default, the next one takes the place.
+
+        Raises:
+            UnknownModel: it is not loaded.
+            ModelConflict: no other model would be left.
+        """
+        model_id = name.strip().lower()
+        if model_id not in self._residents:
+            raise self._unknown(name)
+        if len(self._residents) == 1:
+            raise ModelConflict(f"{model_id} is the only model that answers. Load another one first.", param="model")
+        self._leaving[model_id] = self._residents.pop(model_id)
+        if self.choice.model_id == model_id:
+            self.choice = replace(self.choice, model_id=next(iter(self._residents)), reason=f"{model_id} was unloaded")
+        await asyncio.shield(self._memory.begin(self._dismiss(model_id)))
+        return model_id
+
+    async def _dismiss(self, model_id: str) -> None:
+        try:
+            await self._leaving[model_id].unload()
+        finally:
+            del self._leaving[model_id]
+
+    async def load_helpers(self, *more: str) -> None:
+        """Load what helps the models that answer, and `more` that soon will, as far as it is here."""
+        await self.helpers.load(self._choices(*more))
+
+    def missing_helpers(self) -> list[ModelEntry]:
+        """What the models that answer are served better with and is not on this machine. Blocking."""
+        return self.helpers.missing(self._choices())
+
+    async def fetch(self, model_id: str) -> None:
+        """Have a model on this machine, from a mirror if need be. Ending does not wait for it.
+
+        Raises:
+            SpeechError: it cannot be had.
+        """
+        await unawaited(lambda: self.shelf.store.ensure(model_id))
+
+    def _choices(self, *more: str) -> list[Choice]:
+        """A choice for each of them."""
+        ids = dict.fromkeys((self.choice.model_id, *self._residents, *more))
+        return [replace(self.choice, model_id=model_id) for model_id in ids]
+
+    async def _first_that_loads(self) -> Resident:
         """The chosen model, or the next best of an automatic choice. What is on this machine is not waited for."""
         while True:
-            self.choice = await asyncio.to_thread(best_here, self.choice, self._is_here, _NOT_HERE)
+            self.choice = await asyncio.to_thread(
+                best_here, self.choice, lambda model_id: self.shelf.located(model_id) is not None, _NOT_HERE
+            )
             try:
-                return await self._load_model(self.choice.model_id)
+                await self.fetch(self.choice.model_id)
+                return await self._new(model_entry(self.choice.model_id))
             except (EngineFailure, ModelStoreError) as error:
                 if not self.choice.alternatives:
                     raise
                 _logger.error("%s cannot be served: %s", self.choice.model_id, error.message)
                 self.choice = self.choice.falling_back(error.message)
 
-    def _is_here(self, model_id: str) -> bool:
-        return self._located(model_id) is not None
-
-    async def _load_model(self, model_id: str) -> Loaded:
-        entry = model_entry(model_id)
-        # On a compute thread, so that the threads an engine starts inherit its niceness.
-        recognizer = await self._run(
-            self._compute, lambda: load_recognizer(entry, self._store.ensure(entry.id), self._settings)
-        )
-        served = ServedModel(entry.id, int(time.time()), recognizer.capabilities, entry.title)
-        return Loaded(served, recognizer, self._queue(recognizer))
-
-    def _queue(self, recognizer: Recognizer) -> Batcher | Relay:
-        if isinstance(recognizer, ContinuousRecognizer):
-            return Relay(recognizer, self._compute)
-        return Batcher(cast("BatchRecognizer", recognizer), self._compute)
-
-    async def _load_helpers(self) -> None:
-        """What text and speakers need. Without it everything else is served, and the log says so."""
-        await self._load_speakers()
-        await self._load_numbers()
-        helpers = map(model_entry, wanted(self._settings, self.choice))
-        marks = any(entry.role == "punctuation" for entry in helpers)
-        if marks and self.writing.punctuator is None:
-            punctuator = await self._optional("text will have no marks", self._punctuator)
-            self.writing = replace(self.writing, punctuator=punctuator)
-
-    async def _load_numbers(self) -> None:
-        if self._settings.asr_enable_itn and self.writing.numbers is None:
-            numbers = await self._optional("numbers will stay words", NumberWriting)
-            self.writing = replace(self.writing, numbers=numbers)
-
-    async def _load_speakers(self) -> None:
-        if self._settings.speaker_diarization == "off" or self.diarizer is not None:
-            return
-        try:
-            self.diarizer = await self._run(self._detection, self._speakers)
-            self.speakers_failure = None
-        except SpeechError as error:
-            self.speakers_failure = error
-            _logger.error("speakers will not be told apart: %s", error.message)
-        except Exception:  # this attempt ends here, and everything else can be served
-            self.speakers_failure = EngineFailure("What tells speakers apart could not be loaded.")
-            _logger.exception("speakers will not be told apart")
-
-    def _speakers(self) -> Diarizer:
-        from app.pipeline.diarization.diarizer import Diarizer  # noqa: PLC0415 - scipy: half a second of every start
-
-        found = self._entry_here("speakers")
-        if found is None:  # what could not be fetched before is not waited for again now
-            raise ModelStoreError("The models that tell speakers apart are not on this machine.")
-        models = load_speakers(*found, self._settings)
-        return Diarizer(
-            models.segmenter,
-            models.encoder,
-            self._detection,
-            parallel=self._settings.threads,
-            threshold=self._settings.voice_threshold,
-        )
-
-    def _punctuator(self) -> Punctuator:
-        found = self._entry_here("punctuation")
-        if found is None:
-            raise ModelStoreError("The model that sets punctuation marks is not on this machine.")
-        return load_punctuator(*found, self._settings)
-
-    async def _optional(self, without: str, load: Callable[[], _Engine]) -> _Engine | None:
-        try:
-            return await self._run(self._detection, load)
-        except SpeechError as error:
-            _logger.error("%s: %s", without, error.message)
-        except Exception:  # as in _load_speakers
-            _logger.exception("%s", without)
-        return None
-
-    def _entry_here(self, role: Role) -> tuple[ModelEntry, Path] | None:
-        """The first entry of a role that is on this machine, and its folder."""
-        entries = (entry for entry in CATALOG.models if entry.role == role)
-        return next(((entry, folder) for entry in entries if (folder := self._located(entry.id))), None)
-
-    def _located(self, model_id: str) -> Path | None:
-        try:
-            return self._store.locate(model_id)
-        except ModelStoreError:  # a folder that was named for it is not there: told when it is loaded
-            return Path()
-
-    # --- improving ----------------------------------------------------------------------------------------------------
-
-    def _missing(self) -> list[str]:
-        """Ids of what this machine is wanted to have and does not have yet."""
-        better = [] if self.choice.by_name else [model_id for model_id, _ in self.choice.passed_over]
-        known = [entry for entry in map(CATALOG.model, better) if entry is not None]
-        helpers = [
-            entry
-            for entry in map(model_entry, wanted(self._settings, self.choice))
-            if self._entry_here(entry.role) is None  # another one for the same does as well
-        ]
-        return [
-            entry.id
-            for entry in (*known, *helpers)
-            if entry.engine in existing_engines() and self._located(entry.id) is None
-        ]
-
-    async def _adopt(self, model_id: str) -> None:
-        """Serve with what has arrived: a better recogniser becomes the default, the one before it stays."""
-        entry = model_entry(model_id)
-        if entry.role == "asr":
-            loaded = await self._load_model(model_id)
-            better = [passed for passed, _ in self.choice.passed_over].index(model_id)
-            self.choice = replace(self.choice, model_id=model_id, passed_over=self.choice.passed_over[:better])
-            await self._load_helpers()  # first: what writes no marks by itself is not to answer without any
-            self._loaded = {model_id: loaded, **self._loaded}
-            _logger.info("%s has arrived and answers from now on", model_id)
-        else:
-            await self._load_helpers()
-
-    async def _run(self, threads: Executor, work: Callable[[], _Engine]) -> _Engine:
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
-
-
-def model_entry(model_id: str) -> ModelEntry:
-    """The catalog's entry of a model that was chosen from it."""
-    entry = CATALOG.model(model_id)
-    if entry is None:
-        raise AssertionError(f"{model_id} was chosen and is not in the catalog")
-    return entry
+    async def _new(self, entry: ModelEntry) -> Resident:
+        return Resident(entry, await self._memory.load(entry), self._memory)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +17,15 @@ from app.domain.errors import BadAudio, EngineFailure, ModelUnavailable, SpeechE
 from app.domain.hotwords import Hotword
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Voiceprint
-from app.domain.transcript import Segment, Transcript
+from app.domain.transcript import Segment, Spoken, Transcript
 from app.modelstore.selection import Choice
 from app.pipeline.hotwords.parsing import parse_hotwords
 from app.service import leftovers
 from app.service.admission import Admission, Caller, Ticket
+from app.service.improving import Improvement
 from app.service.loading import compute_threads
-from app.service.models import Models, ServedModel
+from app.service.models import Models, ModelState
+from app.service.residents import ServedModel
 from app.service.transcription import Tools, Transcription
 from app.service.vocabularies.store import VocabularyStore
 from app.service.voices.store import VoiceStore
@@ -55,6 +57,8 @@ class SpeechService:
         # Detection is short beside recognition; on threads of its own it never waits for a call to end.
         self._detection = compute_threads("detect", settings.threads)
         self._models = Models(settings, self._detection)
+        self._background: set[asyncio.Task[None]] = set()
+        self._improvement = Improvement(self._models)
         self._improving: asyncio.Task[None] | None = None
         self.voices = VoiceStore(settings.data_dir / "voices.db", max_voices=settings.max_voices)
         self.vocabularies = VocabularyStore(
@@ -97,18 +101,30 @@ class SpeechService:
         _logger.info("ready in %.1f s: %s, %s", time.monotonic() - started, self.choice.model_id, self.choice.reason)
         for model_id, reason in self.choice.passed_over:
             _logger.warning("%s would be the better model here, but %s", model_id, reason)
-        self._improving = asyncio.create_task(self._models.improve())
+        self._improve()
+        self._begin(self._models.load_more())
 
     async def close(self) -> None:
         """End the decoders and free the models. Requests in progress must have ended."""
-        if self._improving is not None:
-            self._improving.cancel()
-            await asyncio.gather(self._improving, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._decoders.close()
         self._detection.shutdown(wait=True, cancel_futures=True)
         await self.voices.close()
         await self.vocabularies.close()
-        self._models.close()
+        await self._models.close()
+
+    def _improve(self) -> None:
+        """See to it that what is missing is fetched."""
+        if self._improving is None or self._improving.done():
+            self._improving = self._begin(self._improvement.run())
+
+    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
 
     # --- models -------------------------------------------------------------------------------------------------------
 
@@ -158,9 +174,36 @@ class SpeechService:
             UnknownModel: nobody knows it, or it is not loaded (the message names what is).
             ModelUnavailable: still loading.
         """
+        self._check_ready()
+        return self._models.resolve(name)
+
+    def states(self) -> list[ModelState]:
+        """Which models are in memory, the default first, and which were to be and are not."""
+        return self._models.states()
+
+    async def load_model(self, model_id: str) -> ServedModel:
+        """Have a model of this machine answer beside those that do; see Models.admit for errors.
+
+        Raises:
+            ModelUnavailable: the first is still loading.
+        """
+        self._check_ready()
+        served = await self._models.admit(model_id)
+        self._improve()  # it may be served better with something that is not here
+        return served
+
+    async def unload_model(self, model_id: str) -> str:
+        """End a model's answering, and free it once nobody uses it; see Models.unload for errors. Returns its id.
+
+        Raises:
+            ModelUnavailable: the first is still loading.
+        """
+        self._check_ready()
+        return await self._models.unload(model_id)
+
+    def _check_ready(self) -> None:
         if not self.ready:
             raise ModelUnavailable(self.failure.message if self.failure else _LOADING)
-        return self._models.resolve(name)
 
     # --- recognition --------------------------------------------------------------------------------------------------
 
@@ -196,10 +239,15 @@ class SpeechService:
         options: RecognitionOptions,
         ticket: Ticket,
         declared: DeclaredSound | None = None,
-    ) -> AsyncIterator[Segment | Transcript]:
-        """Segments in order as pieces finish, then the Transcript they make. Same errors as `transcribe`."""
+        *,
+        early: bool = False,
+    ) -> AsyncIterator[Segment | Spoken | Transcript]:
+        """Segments in order as pieces finish, then the Transcript they make. Same errors as `transcribe`.
+
+        `early`: text comes ahead of them as Spoken, some of it while its piece is still heard (see Transcription).
+        """
         ticket.begin(streamed=True)
-        return self._work(path, model, options, ticket, declared)
+        return self._work(path, model, options, ticket, declared, early=early)
 
     async def _work(
         self,
@@ -208,17 +256,20 @@ class SpeechService:
         options: RecognitionOptions,
         ticket: Ticket,
         declared: DeclaredSound | None = None,
-    ) -> AsyncGenerator[Segment | Transcript, None]:
-        loaded = self._models.get(model)
-        tools = self._ready_tools()
-        if options.speakers is not None and not options.split_channels:
-            self.check_speakers()
-        recording = await ticket.in_time(self._decoders.decode(path, declared, split=options.split_channels))
-        with recording:
-            work = Transcription(tools, loaded.recognizer, loaded.batcher, options, ticket)
-            async with aclosing(work.run(recording)) as items:
-                async for item in items:
-                    yield item
+        *,
+        early: bool = False,
+    ) -> AsyncGenerator[Segment | Spoken | Transcript, None]:
+        with self._models.using(model) as resident:
+            loaded = await ticket.in_time(resident.ready())
+            tools = self._ready_tools()
+            if options.speakers is not None and not options.split_channels:
+                self.check_speakers()
+            recording = await ticket.in_time(self._decoders.decode(path, declared, split=options.split_channels))
+            with recording:
+                work = Transcription(tools, loaded.recognizer, loaded.batcher, options, ticket, early=early)
+                async with aclosing(work.run(recording)) as items:
+                    async for item in items:
+                        yield item
 
     def _ready_tools(self) -> Tools:
         models = self._models

@@ -15,14 +15,15 @@ from app.audio.recording import Recording
 from app.domain.engines import Hypothesis, Recognizer, Sound, SpeechSpan, VoiceActivityDetector
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker
-from app.domain.transcript import Segment, Transcript, Usage, join_texts
+from app.domain.transcript import Segment, Spoken, Transcript, Usage, join_texts, separator
 from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
+from app.pipeline.chinese import ChineseWriting
 from app.pipeline.diarization.layers import layered
 from app.pipeline.diarization.words import WhoSpeaks, with_speakers
 from app.pipeline.hotwords.hits import hits
 from app.pipeline.merging import by_time
-from app.pipeline.recognition import Recognition
+from app.pipeline.recognition import Hearing, Recognition
 from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
 from app.pipeline.text.writing import Writer, Writing, Written
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
     from app.pipeline.diarization.diarizer import Diarization, Diarizer
 
 Segments = AsyncGenerator[Segment, None]
+Parts = AsyncGenerator[Segment | Spoken, None]
 SINGLE_CHANNEL = "single_channel"
 """Warning: channels were to be kept apart, and there is one."""
+_HELD_BACK = 9
+"""Characters whose form more text can still change: the longest phrase that OpenCC's t2s knows is of ten, and the
+width of a mark depends on what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +79,22 @@ class Transcription:
         batcher: Batcher | Relay,
         options: RecognitionOptions,
         ticket: Ticket,
+        *,
+        early: bool = False,
     ) -> None:
+        """`early`: text is wanted as soon as it is known, as Spoken. (Not where channels are kept apart: what each says
+        is put in order by segments.)"""
         self._tools = tools
         self._recognizer = recognizer
         self._batcher = batcher
         self._options = options
         self._ticket = ticket
+        self._early = early
         self._writer = Writer(tools.writing, options, recognizer.capabilities)
 
-    async def run(self, recording: Recording) -> AsyncGenerator[Segment | Transcript, None]:
-        """Segments in order, each as soon as it is final, then the transcript they make.
+    async def run(self, recording: Recording) -> AsyncGenerator[Segment | Spoken | Transcript, None]:
+        """Segments in order, each as soon as it is final, then the transcript they make; between them, if it is wanted
+        early, the text, each stretch before its segments: these wait for their speakers, text does not.
 
         Raises:
             SpeechError: any leaf; text never goes missing from a success.
@@ -99,8 +110,8 @@ class Transcription:
         )
         try:
             async with aclosing(self._segments(parts, result, telling)) as items:
-                async for segment in items:
-                    yield result.add(segment)
+                async for item in items:
+                    yield item if isinstance(item, Spoken) else result.add(item)
             if telling is not None:  # there may have been nothing to tell apart
                 await self._ticket.in_time(telling)
         finally:
@@ -134,40 +145,72 @@ class Transcription:
         able = self._recognizer.capabilities
         longest = min(self._tools.max_segment, able.preferred_seconds)
         cuts = await asyncio.to_thread(cut, sound, spans, longest, min(MAX_SILENCE, able.max_silence))
-        recognition = Recognition(sound, self._recognizer, self._batcher, self._options, key=self._ticket.key)
+        recognition = Recognition(
+            sound,
+            self._recognizer,
+            self._batcher,
+            self._options,
+            key=self._ticket.key,
+            following=self._early and speaker is None and self._writes_as_heard,
+        )
         work = [self._batcher.work(recognition.cost(one)) for one in cuts]
         return _Part(sound, spans, cuts, recognition, work, speaker)
 
-    def _segments(self, parts: Sequence[_Part], result: _Result, telling: asyncio.Task[Diarization] | None) -> Segments:
-        """All segments in order, with their speakers where those are told apart."""
-        if len(parts) > 1:
-            return by_time([self._of_channel(part, result) for part in parts])
+    @property
+    def _writes_as_heard(self) -> bool:
+        """Whether a piece's text begins with what is heard first, but for the way Chinese is written."""
+        return self._writer.quick and self._options.punctuation and self._options.task == "transcribe"
+
+    def _segments(self, parts: Sequence[_Part], result: _Result, telling: asyncio.Task[Diarization] | None) -> Parts:
+        """All segments in order, with their speakers where those are told apart, and text that is wanted early."""
+        if parts[0].speaker is not None:
+            return by_time([self._of_channel(part, part.speaker, result) for part in parts if part.speaker])
         if telling is not None:
             return self._told_apart(parts[0], result, telling)
-        return self._of_channel(parts[0], result)
+        return self._untold(parts[0], result)
 
-    async def _pieces(self, part: _Part, result: _Result) -> AsyncGenerator[list[Segment], None]:
-        """Each piece's segments."""
+    async def _pieces(self, part: _Part, result: _Result) -> AsyncGenerator[Spoken | list[Segment], None]:
+        """Each piece's segments, after what text is wanted early."""
+        ahead = _TextAhead(self._tools.writing.chinese, self._language) if self._early and not part.speaker else None
         async with aclosing(part.recognition.pieces(part.cuts)) as pieces:
             for work in part.work:
-                heard = await self._ticket.in_time(anext(pieces))
-                written = await self._written(heard.hypothesis)
+                while isinstance(item := await self._ticket.in_time(anext(pieces)), Hearing):
+                    if ahead and (text := ahead.growing(item.text)):
+                        yield Spoken(text)
+                written = await self._written(item.hypothesis)
                 self._ticket.did(work)
                 result.hear(written)
-                yield segments(heard.cut, written.hypothesis)
+                if ahead and (text := ahead.finished(written.hypothesis.text)):
+                    yield Spoken(text)
+                yield segments(item.cut, written.hypothesis)
 
-    async def _of_channel(self, part: _Part, result: _Result) -> Segments:
+    @property
+    def _language(self) -> str | None:
+        """The language of every piece, where it is known before they are recognised."""
+        return self._options.language if self._recognizer.capabilities.detects_language else None
+
+    async def _of_channel(self, part: _Part, speaker: Speaker, result: _Result) -> Segments:
+        async with aclosing(self._untold(part, result)) as items:
+            async for item in items:
+                if isinstance(item, Segment):
+                    yield _of_speaker(item, speaker)
+
+    async def _untold(self, part: _Part, result: _Result) -> Parts:
+        """Segments without speakers."""
         async with aclosing(self._pieces(part, result)) as pieces:
             async for made in pieces:
-                for segment in made:
-                    yield _of_speaker(segment, part.speaker) if part.speaker else segment
+                for item in [made] if isinstance(made, Spoken) else made:
+                    yield item
 
-    async def _told_apart(self, part: _Part, result: _Result, telling: asyncio.Task[Diarization]) -> Segments:
+    async def _told_apart(self, part: _Part, result: _Result, telling: asyncio.Task[Diarization]) -> Parts:
         """Segments wait until the speakers are known; recognition does not."""
         waiting: list[Segment] = []
         who: WhoSpeaks | None = None
         async with aclosing(self._pieces(part, result)) as pieces:
             async for made in pieces:
+                if isinstance(made, Spoken):
+                    yield made
+                    continue
                 waiting += made
                 if who is None and telling.done():
                     who = WhoSpeaks(telling.result())
@@ -191,6 +234,50 @@ class Transcription:
 def _of_speaker(segment: Segment, speaker: Speaker) -> Segment:
     words = tuple(replace(word, speaker=speaker) for word in segment.words)
     return replace(segment, speaker=speaker, words=words)
+
+
+class _TextAhead:
+    """How much of the transcript's text is known and was passed on, ahead of its segments."""
+
+    def __init__(self, chinese: ChineseWriting, language: str | None) -> None:
+        self._chinese = chinese
+        self._language = language
+        self._finished = ""
+        self._passed = ""
+
+    def growing(self, text: str) -> str:
+        """What can be passed on now that the first piece that is not done says `text` and more."""
+        known = self._known(text).rstrip()
+        return self._beyond(self._finished + separator(self._finished, known) + known)
+
+    def finished(self, text: str) -> str:
+        """What can be passed on now that this piece's text is, as written, `text`."""
+        self._finished += separator(self._finished, text) + text
+        return self._beyond(self._finished)
+
+    def _known(self, text: str) -> str:
+        """The beginning of what a piece will read like, whatever follows `text` in it."""
+        if self._language not in {None, "zh"}:
+            return text
+        written = self._chinese.text(text)
+        if len(written) != len(text):  # no telling which character became which
+            return ""
+        known = written[:-_HELD_BACK]
+        # It is not written anew should it turn out to be Japanese, say: only what reads the same either way is known.
+        return known if self._language else _alike(known, text)
+
+    def _beyond(self, text: str) -> str:
+        if not text.startswith(self._passed):
+            return ""
+        more = text[len(self._passed) :]
+        self._passed = text
+        return more
+
+
+def _alike(text: str, other: str) -> str:
+    """What both begin with."""
+    differing = (place for place, (one, two) in enumerate(zip(text, other, strict=False)) if one != two)
+    return text[: next(differing, min(len(text), len(other)))]
 
 
 class _Result:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,78 @@ def test_doctor_of_a_machine_that_is_ready(run: Run, tmp_path: Path) -> None:
     assert "ASR_MISPELT" in checks["settings"][1]
     assert {"python", "cores", "cpu features", "memory", "gpu", "disk", "temp dir", "packages"} <= set(checks)
     assert "\nready: " in result.stdout
+
+
+@pytest.fixture
+def cards(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine with two cards, as a stand-in for nvidia-smi tells."""
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    rows = "GPU-aa, NVIDIA L4, 23034, 5000, 550.54\nGPU-bb, NVIDIA H100, 81559, 80000, 550.54"
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{rows}\nEND\n")
+    tool.chmod(0o755)
+    return {"PATH": f"{tool.parent}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "1,0", "DEVICE": "auto"}
+
+
+def with_vllm(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "vllm.py").write_text("raise AssertionError('it is only looked for')")
+    return {"PYTHONPATH": str(tmp_path / "site")}
+
+
+def test_doctor_of_a_machine_with_gpus(run: Run, cards: dict[str, str], tmp_path: Path) -> None:
+    result = run("doctor", HF_HUB_OFFLINE="1", **cards, **with_vllm(tmp_path))
+    lines = re.findall(r"^OK +gpu +(.*)$", result.stdout, re.MULTILINE)
+    assert lines == [
+        "cuda:0 NVIDIA H100 (85.5 GB, 83.9 GB free, driver 550.54, GPU-bb)",
+        "cuda:1 NVIDIA L4 (24.2 GB, 5.2 GB free, driver 550.54, GPU-aa)",
+    ]
+    checks = table(result)
+    assert checks["vllm"][0] == "OK"
+    assert checks["model"][1].startswith("qwen3-asr-1.7b, the best available for cuda:0 NVIDIA H100 (80 GiB)")
+    assert checks["model qwen3-forced-aligner"][0] == "WARN"
+    assert "without it, word times are estimated" in result.stdout
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_doctor_says_how_to_get_vllm(run: Run, cards: dict[str, str]) -> None:
+    result = run("doctor", HF_HUB_OFFLINE="1", **cards)
+    checks = table(result)
+    assert checks["vllm"] == ("WARN", "not installed: no Qwen3-ASR")
+    assert "-> pip install -r requirements-gpu.txt" in result.stdout
+    assert (
+        "passed over qwen3-asr-1.7b: vLLM is not installed (pip install -r requirements-gpu.txt)" in checks["model"][1]
+    )
+    lines = {line.split()[0]: line for line in run("models", "list").stdout.splitlines()}
+    assert " no; vLLM not installed " in lines["qwen3-asr-1.7b"]
+    without = run("doctor", HF_HUB_OFFLINE="1", DEVICE="cpu", PATH=os.environ["PATH"], CUDA_VISIBLE_DEVICES="")
+    assert table(without)["vllm"] == ("OK", "not installed: no Qwen3-ASR")
+
+
+def test_a_card_that_is_not_there_is_told_at_once(run: Run, cards: dict[str, str]) -> None:
+    there = cards | {"DEVICE": "cuda:7", "ASR_MODEL": "whisper-base"}
+    assert_clear(run(**there), "DEVICE=cuda:7: there is no such card", "cuda:0 (NVIDIA H100), cuda:1 (NVIDIA L4)")
+    assert table(run("doctor", HF_HUB_OFFLINE="1", **there))["model"][0] == "FAIL"
+    assert_clear(run(QWEN_ASR_MODEL="7B"), "error: QWEN_ASR_MODEL: ", "say auto, 1.7B or 0.6B")
+
+
+def test_what_qwen_takes_of_a_card(run: Run, cards: dict[str, str]) -> None:
+    def rows(*gib: str, **environment: str) -> list[list[str]]:
+        lines = run("models", "memory", *gib, **environment).stdout.splitlines()
+        return [re.split(r"  +", line) for line in lines[1:]]
+
+    assert [row[0] for row in rows(**cards)] == ["cuda:0 NVIDIA H100"] * 2 + ["cuda:1 NVIDIA L4"] * 2
+    assert len(rows(CUDA_VISIBLE_DEVICES="")) == 2 * 9
+    small, large = rows("24")
+    assert small[:5] == ["24 GiB", "21.6 GiB", "qwen3-asr-0.6b", "64", "8192"]
+    assert float(small[6].removesuffix(" GiB")) + float(small[7].removesuffix(" GiB")) <= 21.6
+    assert int(large[3]) < int(small[3])
+    assert rows("24", ASR_MAX_SEQUENCES="5", ASR_GPU_MEMORY_FRACTION="0.8")[0][1:4:2] == ["19.2 GiB", "5"]
+    assert [row[7] for row in rows("6")] == ["does not fit"] * 2
+    assert [row[3] for row in rows("2", ASR_ENABLE_ALIGNER="false")] == ["does not fit"] * 2
+    shown = run("models", "memory", CUDA_VISIBLE_DEVICES="").stdout
+    assert f"```\n{shown}```\n" in (ROOT / "docs" / "MODEL_SETUP.md").read_text("utf-8")
+    assert run("models", "memory", "much").returncode == run("models", "memory", "0").returncode == 2
 
 
 def test_doctor_of_a_machine_that_is_not(run: Run) -> None:

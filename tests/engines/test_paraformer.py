@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,10 @@ from app.domain.errors import EngineFailure
 from app.domain.options import RecognitionOptions
 from app.engines import paraformer
 from app.engines.folders import read_tokens
+from app.engines.paraformer import graph as graph_module
 from app.engines.paraformer import recognizer as recognizer_module
 from app.engines.paraformer.recognizer import ParaformerRecognizer
+from app.engines.sessions import run
 from app.settings import Settings
 
 QUIET = 3e-4
@@ -144,17 +146,84 @@ def test_pieces_of_one_call_are_heard_as_alone(small: ParaformerRecognizer, said
     assert small.recognize(requests) == [hear(small, one.samples) for one in said[:8]]
 
 
-def test_a_batch_in_full_precision_is_heard_as_alone(folder: Path, said: list[Utterance], tmp_path: Path) -> None:
-    """How a GPU gets its pieces: several of like length in one call."""
+@pytest.fixture
+def on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ParaformerRecognizer:
+    """As on a machine with a GPU, but for the GPU: ONNX Runtime goes on without it."""
+    monkeypatch.setattr(recognizer_module, "has_cuda", lambda: True)
+    return ParaformerRecognizer("paraformer-large", folder, threads=4, device="cuda")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_pieces_that_share_a_call_on_a_gpu_are_heard_as_alone(
+    folder: Path, said: list[Utterance], tmp_path: Path, on_a_gpu: ParaformerRecognizer
+) -> None:
     model = copied(folder, tmp_path / "model")
     (model / "model_quant.onnx").unlink()
     full = ParaformerRecognizer("paraformer-large", model, threads=1)
-    alone = [hear(full, one.samples) for one in said[:12]]
-    full._batched = True
     requests = [PieceRequest(Piece(0.0, one.samples), RecognitionOptions()) for one in said[:12]]
-    for one, together in zip(alone, full.recognize(requests), strict=True):
-        assert together.text == one.text
-        assert [word.start for word in together.words] == pytest.approx([word.start for word in one.words], abs=1e-3)
+    assert on_a_gpu.parallel_calls == 1
+    for one, together in zip(requests, on_a_gpu.recognize(requests), strict=True):
+        [alone] = full.recognize([one])
+        assert together.text == alone.text
+        assert [word.start for word in together.words] == pytest.approx([word.start for word in alone.words], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_less_than_a_fifth_of_a_call_on_a_gpu_is_padding(on_a_gpu: ParaformerRecognizer) -> None:
+    lengths = [0.0, *np.random.default_rng(5).uniform(0.05, 60.0, 400), *np.geomspace(0.05, 60.0, 400)]
+    calls: dict[Hashable, list[float]] = {}
+    for seconds in lengths:
+        request = PieceRequest(Piece(0.0, np.zeros(round(seconds * RATE), np.float32)), RecognitionOptions())
+        calls.setdefault(on_a_gpu.batch_key(request), []).append(on_a_gpu.cost(request))
+    assert len(calls) <= 25, "few calls for much work"
+    assert all(max(call) * len(call) * 0.8 < sum(call) for call in calls.values())
+    assert all(on_a_gpu.batch_cost >= 3 * cost for call in calls.values() for cost in call)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.parametrize("output", [0, 2], ids=["scores", "weights"])
+def test_what_is_not_a_number_is_an_error_and_not_an_empty_text(
+    on_a_gpu: ParaformerRecognizer, said: list[Utterance], monkeypatch: pytest.MonkeyPatch, output: int
+) -> None:
+    """What becomes of more than fp16 can hold. On a CPU the graph itself fails where its encoder gives such."""
+
+    def overflowing(*given: object, **named: object) -> list[np.ndarray]:
+        outputs = [np.array(one) for one in run(*given, **named)]  # type: ignore[arg-type]
+        outputs[output][-1] = np.nan
+        return outputs
+
+    requests = [PieceRequest(Piece(0.0, one.samples), RecognitionOptions()) for one in said[:2]]
+    assert all(heard.text for heard in on_a_gpu.recognize(requests))
+    monkeypatch.setattr(graph_module, "run", overflowing)
+    with pytest.raises(EngineFailure, match="not a number"):
+        on_a_gpu.recognize(requests)
+
+
+def test_on_a_cpu_no_piece_shares_a_call(small: ParaformerRecognizer, said: list[Utterance]) -> None:
+    assert small.batch_cost < min(
+        small.cost(PieceRequest(Piece(0.0, one.samples), RecognitionOptions())) for one in said
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.parametrize(
+    ("device", "order"),
+    [
+        ("cpu", ("model_quant.onnx", "model.onnx", "model_fp16.onnx")),
+        ("cuda", ("model_fp16.onnx", "model.onnx", "model_quant.onnx")),
+    ],
+)
+def test_which_of_several_graphs_is_taken(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, order: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(recognizer_module, "has_cuda", lambda: True)
+    model = copied(folder, tmp_path / "model")
+    for name in order:
+        (model / name).write_bytes(b"")
+    for name in order:
+        with pytest.raises(EngineFailure, match=f"^{name} is not a whole ONNX model"):
+            ParaformerRecognizer("paraformer-large", model, threads=1, device=device)
+        (model / name).unlink()
 
 
 # --- a language model -------------------------------------------------------------------------------------------------

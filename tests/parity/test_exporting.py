@@ -18,6 +18,7 @@ from models.speech import EN_SENTENCES, ZH_SENTENCES
 
 from app.domain.errors import ModelStoreError
 from app.modelstore.exporting import export
+from app.modelstore.halving import halve
 
 from .conftest import Convert
 
@@ -71,6 +72,56 @@ def test_paraformer_in_funasrs_layout(tiny: Path, convert: Convert) -> None:
         session = ort.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
         assert [one.name for one in session.get_inputs()] == ["speech", "speech_lengths"]
         assert [one.name for one in session.get_outputs()] == ["logits", "token_num", "alphas"]
+
+
+def test_fp16_is_written_beside_the_others(tiny: Path, tmp_path: Path) -> None:
+    export(tiny, tmp_path / "out", fp16=True, progress=lambda _line: None)
+    assert names(tmp_path / "out") == ACOUSTIC | {"model.onnx", "model_quant.onnx", "model_fp16.onnx"}
+    assert (tmp_path / "out/model_fp16.onnx").stat().st_size < 0.6 * (tmp_path / "out/model.onnx").stat().st_size
+    full, half = (
+        ort.InferenceSession(tmp_path / "out" / name, providers=["CPUExecutionProvider"])
+        for name in ("model.onnx", "model_fp16.onnx")
+    )
+    for one, other in ((full.get_inputs(), half.get_inputs()), (full.get_outputs(), half.get_outputs())):
+        assert [(tensor.name, tensor.type) for tensor in one] == [(tensor.name, tensor.type) for tensor in other]
+    export(tiny, tmp_path / "out", progress=lambda _line: None)
+    assert names(tmp_path / "out") == ACOUSTIC | {"model.onnx", "model_quant.onnx"}
+
+
+def test_large_products_fit_into_fp16() -> None:
+    """A feed-forward layer whose products are 400,000, with a constant and a branch that takes what is outside it."""
+    onnx = pytest.importorskip("onnx")
+    make, kinds = onnx.helper.make_node, onnx.TensorProto
+    info = onnx.helper.make_tensor_value_info
+    branch = onnx.helper.make_graph([make("Identity", ["sum"], ["chosen"])], "branch", [], [info("chosen", 1, None)])
+    weights = {"first": np.eye(4, dtype=np.float32), "second": np.full((4, 4), 100, np.float32)}
+    nodes = [
+        make("MatMul", ["input", "first"], ["up"], "/layer/feed_forward/w_1/MatMul"),
+        make("Relu", ["up"], ["positive"], "/layer/feed_forward/Relu"),
+        make("MatMul", ["positive", "second"], ["down"], "/layer/feed_forward/w_2/MatMul"),
+        make("Add", ["down", "input"], ["sum"], "/layer/Add"),
+        make("ReduceMax", ["sum"], ["top"], "/ReduceMax", keepdims=0),
+        make("Cast", ["top"], ["whether"], "/Cast", to=kinds.BOOL),
+        make("If", ["whether"], ["output"], "/If", then_branch=branch, else_branch=branch),
+    ]
+    ends = [info("input", kinds.FLOAT, [1, 4])], [info("output", kinds.FLOAT, [1, 4])]
+    graph = onnx.helper.make_graph(
+        nodes, "layer", *ends, [onnx.numpy_helper.from_array(*w[::-1]) for w in weights.items()]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)])
+    halve(onnx, model)
+    onnx.checker.check_model(model, full_check=True)
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - in the heavy environment only
+
+    [given] = ReferenceEvaluator(model).run(None, {"input": np.array([[1000.1, 1000.1, 1000.1, 1000.1]], np.float32)})
+    np.testing.assert_allclose(given, 401_000, rtol=1e-3)
+    assert {one.data_type for one in model.graph.initializer if one.dims} == {kinds.FLOAT16}
+
+
+def test_punctuation_is_not_had_in_fp16(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelStoreError, match="not served on a GPU"):
+        export(checkpoint("ct-punc-tiny"), tmp_path / "out", fp16=True, progress=lambda _line: None)
+    assert names(tmp_path) == set()
 
 
 def test_graphs_have_no_longest_length_and_rows_do_not_mix(tiny: Path, convert: Convert) -> None:

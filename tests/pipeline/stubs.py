@@ -36,12 +36,12 @@ def named(request: PieceRequest) -> Hypothesis:
 
 @dataclass
 class StubRecognizer:
-    """Hears what `hear` says and notes what it was asked; `held` makes every call wait for `release`.
+    """Hears what `hears` says and notes what it was asked; `held` makes every call wait for `release`.
 
     `cost` is the piece's length; `key` tells pieces apart that may not share a call.
     """
 
-    hear: Hear = named
+    hears: Hear = named
     parallel_calls: int = 1
     batch_cost: float = 4.0
     key: Callable[[PieceRequest | WaitingRequest], Hashable] = field(default=lambda _: None)
@@ -72,7 +72,7 @@ class StubRecognizer:
         try:
             if self.held:
                 assert self._gate.acquire(timeout=10), "the test never released this call"
-            return [self.hear(request) for request in requests]
+            return [self.hears(request) for request in requests]
         finally:
             with self._lock:
                 self._at_once -= 1
@@ -97,6 +97,75 @@ class StubRecognizer:
     def starts(self) -> list[list[float]]:
         """Where the pieces of each call start."""
         return [[request.piece.start for request in call] for call in self.calls]
+
+
+class Talk:
+    """A piece in a recogniser's ears, which a test makes say things and end. May be used from another thread."""
+
+    def __init__(self, request: PieceRequest, said: Callable[[str], None] | None) -> None:
+        self.request = request
+        self.followed = said is not None
+        self.done: asyncio.Future[Hypothesis] = asyncio.get_running_loop().create_future()
+        self.cancelled = False
+        self._said = said or (lambda _: None)
+        self._loop = asyncio.get_running_loop()
+
+    def say(self, text: str) -> None:
+        """What was heard so far."""
+        self._loop.call_soon_threadsafe(self._said, text)
+
+    def end(self, text: str, language: str | None = None) -> None:
+        """What was heard in all; in the language asked for, where none is given."""
+        language = language or self.request.options.language or "en"
+        self._finish(lambda: self.done.set_result(Hypothesis(text, language, {language: 1.0})))
+
+    def fail(self, error: Exception) -> None:
+        """It cannot be recognised."""
+        self._finish(lambda: self.done.set_exception(error))
+
+    def _finish(self, finish: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(lambda: None if self.done.done() else finish())
+
+
+@dataclass
+class StubContinuousRecognizer:
+    """Takes pieces one by one; each is a `Talk` by its start, and ends when the test says so.
+
+    With `hears`, it is that after `takes` seconds. `cost` is the piece's length.
+    """
+
+    hears: Hear | None = None
+    takes: float = 0.0
+    parallel_calls: int = 8
+    id: str = "stub"
+    capabilities: Capabilities = ABLE
+    talks: dict[float, Talk] = field(default_factory=dict)
+    order: list[float] = field(default_factory=list)
+    closed: bool = False
+    at_once: int = 0
+    most_at_once: int = 0
+
+    def cost(self, request: PieceRequest | WaitingRequest) -> float:
+        return request.piece.seconds
+
+    async def hear(self, request: PieceRequest, said: Callable[[str], None] | None = None) -> Hypothesis:
+        talk = self.talks[request.piece.start] = Talk(request, said)
+        self.order.append(request.piece.start)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.hears is None:
+                return await talk.done
+            await asyncio.sleep(self.takes)
+            return self.hears(request)
+        except asyncio.CancelledError:
+            talk.cancelled = True
+            raise
+        finally:
+            self.at_once -= 1
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def failing_on(*starts: float) -> Hear:

@@ -191,7 +191,7 @@ def test_a_piece_given_up_while_it_is_recognised_harms_nobody() -> None:
 
 
 def test_a_failing_piece_fails_alone() -> None:
-    recognizer = StubRecognizer(hear=failing_on(2, 3), batch_cost=8.0)
+    recognizer = StubRecognizer(hears=failing_on(2, 3), batch_cost=8.0)
 
     async def scenario(batcher: Batcher) -> None:
         results = await asyncio.gather(*submit(batcher, "a", 1, 2), *submit(batcher, "b", 3, 4), return_exceptions=True)
@@ -215,7 +215,7 @@ def test_an_error_nobody_foresaw_fails_its_piece_and_no_other() -> None:
         assert "bug" not in str(results[1]), "callers learn nothing of the inside"
         assert (await submit(batcher, "a", 5)[0]).text == "5"
 
-    run(StubRecognizer(hear=hear, batch_cost=8.0), scenario)
+    run(StubRecognizer(hears=hear, batch_cost=8.0), scenario)
 
 
 def test_a_recogniser_that_forgets_a_piece_fails_them_instead_of_hanging() -> None:

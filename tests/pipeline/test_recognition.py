@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 import pytest
@@ -12,10 +13,11 @@ from app.domain.engines import Hypothesis, PieceRequest, SpeechSpan
 from app.domain.errors import EngineFailure
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
-from app.pipeline.recognition import Heard, Recognition
+from app.pipeline.recognition import Heard, Hearing, Recognition
+from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import Cut
 
-from .stubs import StubRecognizer, StubSound, failing_on
+from .stubs import StubContinuousRecognizer, StubRecognizer, StubSound, Talk, failing_on, named
 from .test_batching import run, until
 
 ENGLISH = RecognitionOptions(language="en")
@@ -92,7 +94,7 @@ def test_a_piece_holds_its_own_samples() -> None:
 
 def test_a_dissenting_piece_is_heard_again_in_the_recordings_language() -> None:
     chances = {0.0: {"en": 0.9, "zh": 0.1}, 10.0: {"en": 0.4, "zh": 0.6}, 20.0: {"en": 0.8, "zh": 0.2}}
-    recognizer = StubRecognizer(hear=hears(chances))
+    recognizer = StubRecognizer(hears=hears(chances))
     heard = all_heard(recognizer, AUTO, cuts_of(6))
     assert [piece.hypothesis.text for piece in heard] == [f"{start} in en" for start in (0, 10, 20, 30, 40, 50)]
     asked = [asked for call in recognizer.calls for asked in call]
@@ -104,7 +106,7 @@ def test_longer_pieces_have_more_say_in_the_language() -> None:
     spans = [(0.0, 1.0), (1.0, 2.0), (2.0, 12.0)]
     cuts = [Cut(start, end, (SpeechSpan(start, end),)) for start, end in spans]
     chances = {0.0: {"zh": 0.9, "en": 0.1}, 1.0: {"zh": 0.9, "en": 0.1}, 2.0: {"en": 0.7, "zh": 0.3}}
-    heard = all_heard(StubRecognizer(hear=hears(chances)), AUTO, cuts)
+    heard = all_heard(StubRecognizer(hears=hears(chances)), AUTO, cuts)
     assert {piece.hypothesis.language for piece in heard} == {"en"}
 
 
@@ -136,7 +138,7 @@ def test_only_a_bounded_part_of_a_long_recording_is_read_ahead(options: Recognit
 
 
 def test_a_failing_piece_fails_the_recording() -> None:
-    recognizer = StubRecognizer(hear=failing_on(70.0), batch_cost=30.0)
+    recognizer = StubRecognizer(hears=failing_on(70.0), batch_cost=30.0)
     heard: list[Heard] = []
 
     async def collect(_: Batcher, pieces: AsyncGenerator[Heard, None]) -> None:
@@ -187,3 +189,159 @@ def test_cancelling_the_request_drops_its_pieces() -> None:
 
     run(recognizer, scenario)
     assert len(recognizer.calls) == 1
+
+
+# --- while pieces are heard -------------------------------------------------------------------------------------------
+
+
+def follow(
+    recognizer: StubContinuousRecognizer,
+    scenario: Callable[[AsyncGenerator[Heard | Hearing, None]], Awaitable[None]],
+    *,
+    options: RecognitionOptions,
+    cuts: list[Cut],
+    following: bool = True,
+) -> None:
+    """`scenario` with what is heard of pieces that go through a relay; no call may be left."""
+
+    async def main() -> None:
+        with ThreadPoolExecutor(2) as reading:
+            relay = Relay(recognizer, reading)
+            pieces = Recognition(StubSound(1e6), recognizer, relay, options, following=following).pieces(cuts)
+            async with asyncio.timeout(20):
+                async with aclosing(pieces):
+                    await scenario(pieces)
+                await until(lambda: recognizer.at_once == 0 and relay.waiting == 0)
+
+    asyncio.run(main())
+
+
+async def talks(recognizer: StubContinuousRecognizer, count: int) -> list[Talk]:
+    """The first pieces, once the recogniser has that many."""
+    await until(lambda: len(recognizer.talks) >= count)
+    return [recognizer.talks[start] for start in sorted(recognizer.talks)]
+
+
+def test_only_the_first_piece_that_is_not_done_is_followed() -> None:
+    recognizer = StubContinuousRecognizer()
+
+    async def scenario(pieces: AsyncGenerator[Heard | Hearing, None]) -> None:
+        coming = asyncio.ensure_future(anext(pieces))
+        first, second, third = await talks(recognizer, 3)
+        second.say("two")
+        third.end("three")
+        second.say("two more")
+        await asyncio.sleep(0.1)
+        assert not coming.done(), "their turn has not come"
+        first.say("one")
+        assert await coming == Hearing("one")
+        first.end("one.")
+        assert _text(await anext(pieces)) == "one."
+        assert await anext(pieces) == Hearing("two more"), "at once, and only the latest"
+        second.end("two more.")
+        assert [_text(piece) async for piece in pieces] == ["two more.", "three"]
+
+    follow(recognizer, scenario, options=ENGLISH, cuts=cuts_of(3))
+
+
+def _text(item: Heard | Hearing) -> str:
+    assert isinstance(item, Heard)
+    return item.hypothesis.text
+
+
+def test_text_that_grows_fast_is_told_now_and_then() -> None:
+    recognizer = StubContinuousRecognizer()
+
+    async def scenario(pieces: AsyncGenerator[Heard | Hearing, None]) -> None:
+        heard: list[Heard | Hearing] = []
+
+        async def collect() -> None:
+            heard.extend([item async for item in pieces])
+
+        collecting = asyncio.create_task(collect())
+        (talk,) = await talks(recognizer, 1)
+        begun = asyncio.get_running_loop().time()
+        for count in range(1, 201):
+            talk.say("a" * count)
+            await asyncio.sleep(0.002)
+        talk.end("a" * 200)
+        await collecting
+        seconds = asyncio.get_running_loop().time() - begun
+        texts = [item.text for item in heard if isinstance(item, Hearing)]
+        assert texts == sorted(texts, key=len)
+        assert 3 <= len(texts) == len(set(texts)) <= seconds / 0.05 + 1
+        assert _text(heard[-1]) == "a" * 200
+
+    follow(recognizer, scenario, options=ENGLISH, cuts=cuts_of(1))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "options", "following", "followed"),
+    [
+        (6, ENGLISH, True, [True] * 6),
+        (6, ENGLISH, False, [False] * 6),
+        (6, AUTO, True, [False] * 3 + [True] * 3),
+        (1, AUTO, True, [True]),
+    ],
+    ids=["language given", "not wanted", "language pooled over three", "language of the only piece"],
+)
+def test_which_pieces_are_followed(
+    pieces: int, options: RecognitionOptions, following: bool, followed: list[bool]
+) -> None:
+    recognizer = StubContinuousRecognizer(named)
+
+    async def scenario(items: AsyncGenerator[Heard | Hearing, None]) -> None:
+        assert [_text(item) async for item in items] == [f"{10 * number}" for number in range(pieces)]
+
+    follow(recognizer, scenario, options=options, cuts=cuts_of(pieces), following=following)
+    assert [talk.followed for _, talk in sorted(recognizer.talks.items())] == followed
+
+
+def test_the_first_piece_settles_the_language_where_it_is_long_enough() -> None:
+    recognizer = StubContinuousRecognizer()
+
+    async def scenario(pieces: AsyncGenerator[Heard | Hearing, None]) -> None:
+        coming = asyncio.ensure_future(anext(pieces))
+        (first,) = await talks(recognizer, 1)
+        first.say("you")
+        assert await coming == Hearing("you")
+        first.end("you.", "zh")
+        assert _text(await anext(pieces)) == "you."
+        coming = asyncio.ensure_future(anext(pieces))
+        _, second = await talks(recognizer, 2)
+        assert second.request.options.language == "zh"
+        second.end("and me")
+        assert _text(await coming) == "and me"
+
+    follow(recognizer, scenario, options=AUTO, cuts=cuts_of(2, seconds=30.0))
+
+
+def test_closing_between_two_words_ends_the_calls() -> None:
+    recognizer = StubContinuousRecognizer(parallel_calls=2)
+
+    async def scenario(pieces: AsyncGenerator[Heard | Hearing, None]) -> None:
+        coming = asyncio.ensure_future(anext(pieces))
+        first, second = await talks(recognizer, 2)
+        first.say("one")
+        await coming
+        await pieces.aclose()
+        await until(lambda: first.cancelled and second.cancelled)
+        assert len(recognizer.talks) == 2, "and nothing more is begun"
+
+    follow(recognizer, scenario, options=ENGLISH, cuts=cuts_of(9))
+
+
+def test_a_piece_that_fails_while_it_is_followed_fails_the_recording() -> None:
+    recognizer = StubContinuousRecognizer()
+
+    async def scenario(pieces: AsyncGenerator[Heard | Hearing, None]) -> None:
+        coming = asyncio.ensure_future(anext(pieces))
+        first, second = await talks(recognizer, 2)
+        first.say("one")
+        await coming
+        first.fail(EngineFailure("stumbled"))
+        with pytest.raises(EngineFailure, match="stumbled"):
+            await anext(pieces)
+        await until(lambda: second.cancelled)
+
+    follow(recognizer, scenario, options=ENGLISH, cuts=cuts_of(2))

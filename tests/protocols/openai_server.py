@@ -227,7 +227,14 @@ class FakeService(SpeechService):
         raise AssertionError
 
     async def stream(
-        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: object = None
+        self,
+        path: Path,
+        model: str,
+        options: RecognitionOptions,
+        ticket: Ticket,
+        declared: object = None,
+        *,
+        early: bool = False,
     ) -> AsyncIterator[Segment | Transcript]:
         content = await asyncio.to_thread(path.read_bytes)
         self.calls.options.append(options)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,10 +16,10 @@ from app.service.connections import GuardedHttp
 
 
 @contextlib.contextmanager
-def served(app: FastAPI) -> Iterator[int]:
-    """The port it listens on."""
+def served(app: FastAPI, lifespan: Literal["on", "off"] = "off") -> Iterator[int]:
+    """The port it listens on. With its `lifespan`, the application begins and ends as it does for a user."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False, http=GuardedHttp)
+    config = uvicorn.Config(app, log_level="critical", lifespan=lifespan, access_log=False, http=GuardedHttp)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

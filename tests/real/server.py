@@ -34,8 +34,8 @@ class RealServer:
         """Requests in progress."""
         return int(httpx.get(f"{self.base}/health").json()["active_requests"])
 
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 if httpx.get(f"{self.base}/health/ready").status_code == 200:

@@ -18,7 +18,7 @@ from app.domain.engines import SpeakerModels, SpeechSpan
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, Transcript
 from app.main import create_app
-from app.service import models as models_module
+from app.service import helpers, residents
 from app.service.admission import Caller
 from app.service.service import SpeechService
 from app.settings import Settings
@@ -109,9 +109,9 @@ def furnished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
     for model in ("WHISPER_BASE", "FSMN_VAD", "SPEAKERS"):
         monkeypatch.setenv(f"ASR_MODEL_DIR_{model}", str(tmp_path))
-    monkeypatch.setattr(models_module, "load_recognizer", load_recognizer)
-    monkeypatch.setattr(models_module, "load_detector", lambda *_: made.detector)
-    monkeypatch.setattr(models_module, "load_speakers", load_speakers)
+    monkeypatch.setattr(residents, "load_recognizer", load_recognizer)
+    monkeypatch.setattr(helpers, "load_detector", lambda *_: made.detector)
+    monkeypatch.setattr(helpers, "load_speakers", load_speakers)
     return made
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,9 @@ from app.domain.errors import DownloadFailed, EngineFailure, ModelUnavailable, S
 from app.modelstore.catalog import CATALOG, ModelEntry, ModelScopeMirror
 from app.modelstore.mirrors import Endpoints, Timeouts
 from app.modelstore.store import ModelStore
+from app.service import helpers, improving, residents
 from app.service import models as models_module
+from app.service.improving import Improvement
 from app.service.loading import load_recognizer
 from app.service.models import Models
 from app.service.service import SpeechService
@@ -115,7 +117,7 @@ def listing(model_id: str) -> str:
 def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Street]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(models_module, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(improving, "_RETRY_SECONDS", 0.02)
     house = furnished(tmp_path, monkeypatch)
     with Hub() as hub:
         made = Street(house, hub, {"whisper-base": house.recognizer, BEST: StubRecognizer(id=BEST)})
@@ -123,16 +125,16 @@ def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Street]:
         def store(settings: Settings) -> ModelStore:
             return ModelStore(settings, endpoints=Endpoints(modelscope=hub.url), timeouts=Timeouts(connect=1, read=5))
 
-        def load(entry: ModelEntry, folder: Path, settings: Settings) -> Recognizer:
+        def load(entry: ModelEntry, folder: Path, settings: Settings, companions: Mapping[str, Path]) -> Recognizer:
             made.loaded.append(entry.id)
             engine = made.engines[entry.id]
             if isinstance(engine, Exception):
                 raise engine
-            return engine or load_recognizer(entry, folder, settings)
+            return engine or load_recognizer(entry, folder, settings, companions)
 
         monkeypatch.setattr(models_module, "ModelStore", store)
-        monkeypatch.setattr(models_module, "load_recognizer", load)
-        monkeypatch.setattr(models_module, "load_punctuator", lambda *_: StubPunctuator())
+        monkeypatch.setattr(residents, "load_recognizer", load)
+        monkeypatch.setattr(helpers, "load_punctuator", lambda *_: StubPunctuator())
         yield made
 
 
@@ -388,10 +390,10 @@ def test_nothing_is_improved_where_nothing_is_missing(street: Street, name: str)
             try:
                 await models.load()
                 async with asyncio.timeout(1):
-                    await models.improve()
+                    await Improvement(models).run()
                 assert [model.id for model in models.served()] == [name]
             finally:
-                models.close()
+                await models.close()
 
     asyncio.run(main())
     assert street.hub.requests == [], "what was asked for by name is not improved upon"

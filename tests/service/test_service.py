@@ -121,7 +121,7 @@ def test_a_transcript_is_all_pieces_in_order_with_their_sums(house: House) -> No
         assert (usage.audio_seconds, usage.audio_tokens, usage.prompt_tokens, usage.output_tokens) == (16, 2250, 12, 6)
         assert transcript.warnings == ("prompt_truncated",), "said once"
 
-    house.recognizer.hear = hear
+    house.recognizer.hears = hear
     house.run(scenario)
 
 
@@ -147,7 +147,7 @@ def test_silence_is_an_empty_transcript_and_no_recogniser_hears_it(house: House)
 @pytest.mark.parametrize("timed", [True, False])
 def test_a_pause_inside_a_sentence_puts_no_space_into_its_text(house: House, timed: bool) -> None:
     words = (Word("你", 0.5, 0.8, space_before=False), Word("好", 2.2, 2.5, space_before=False))
-    house.recognizer.hear = lambda _: Hypothesis("你好", "zh", {"zh": 1.0}, words if timed else ())
+    house.recognizer.hears = lambda _: Hypothesis("你好", "zh", {"zh": 1.0}, words if timed else ())
     house.detector.spans = SPANS[:1]
 
     async def scenario(service: SpeechService) -> None:
@@ -159,7 +159,7 @@ def test_a_pause_inside_a_sentence_puts_no_space_into_its_text(house: House, tim
 
 
 def test_sound_without_words_has_no_language(house: House) -> None:
-    house.recognizer.hear = lambda _: Hypothesis("", "nn", {"nn": 0.2, "en": 0.1})
+    house.recognizer.hears = lambda _: Hypothesis("", "nn", {"nn": 0.2, "en": 0.1})
 
     async def scenario(service: SpeechService) -> None:
         transcript = await transcribed(service, house.sound, RecognitionOptions())
@@ -173,7 +173,7 @@ def test_chinese_is_simplified_in_text_and_words_but_a_translation_is_left_alone
     house: House, task: str, written: str
 ) -> None:
     words = tuple(Word(text, index, index + 0.5, space_before=False) for index, text in enumerate(["體", "驗,", "好"]))
-    house.recognizer.hear = lambda _: Hypothesis("體驗,好", "zh", {"zh": 1.0}, words)
+    house.recognizer.hears = lambda _: Hypothesis("體驗,好", "zh", {"zh": 1.0}, words)
     house.detector.spans = SPANS[:1]
 
     async def scenario(service: SpeechService) -> None:
@@ -192,13 +192,13 @@ def test_a_failing_engine_fails_the_request(house: House, broken: str) -> None:
     if broken == "detector":
         house.detector.failure = EngineFailure("deaf")
     else:
-        house.recognizer.hear = bug if broken == "bug" else failing_on(12.5)
+        house.recognizer.hears = bug if broken == "bug" else failing_on(12.5)
 
     async def scenario(service: SpeechService) -> None:
         with pytest.raises(EngineFailure):
             await transcribed(service, house.sound, ENGLISH)
         house.detector.failure = None
-        house.recognizer.hear = named
+        house.recognizer.hears = named
         assert (await transcribed(service, house.sound, ENGLISH)).text, "the next request is well"
 
     house.run(scenario)
@@ -304,7 +304,7 @@ def test_health_after_a_failure(house: House) -> None:
 
 
 def test_a_failing_engine_is_never_a_success(house: House) -> None:
-    house.recognizer.hear = failing_on(12.5)
+    house.recognizer.hears = failing_on(12.5)
 
     async def scenario(client: httpx.AsyncClient) -> None:
         await until_status(client, "ready")

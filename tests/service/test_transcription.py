@@ -49,7 +49,7 @@ def said(asked: PieceRequest) -> Hypothesis:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     made = furnished(tmp_path, monkeypatch)
-    made.recognizer.hear = said
+    made.recognizer.hears = said
     return made
 
 
@@ -128,7 +128,7 @@ def test_sentences_of_one_speaker_are_one_paragraph(house: House) -> None:
         words = tuple(replace(word, text=f"{word.text}!") for word in heard.words)
         return replace(heard, words=words, text=join_words(words))
 
-    house.recognizer.hear = sentences
+    house.recognizer.hears = sentences
 
     async def scenario(service: SpeechService) -> None:
         plain = await transcribed(service, house.sound, ENGLISH)
@@ -214,7 +214,7 @@ def test_silence_has_no_speakers(house: House) -> None:
 def test_a_clip_of_a_second_is_one_speaker(house: House, speech: tuple[float, float]) -> None:
     house.sound.write_bytes(wav_bytes(clock_pcm(1.0)))
     speaking(house, (*speech, 0))
-    house.recognizer.hear = lambda _: Hypothesis("Hi.", "en", {"en": 1.0}, (Word("Hi.", *speech),))
+    house.recognizer.hears = lambda _: Hypothesis("Hi.", "en", {"en": 1.0}, (Word("Hi.", *speech),))
 
     async def scenario(service: SpeechService) -> None:
         transcript = await transcribed(service, house.sound, SPEAKERS)
@@ -225,7 +225,7 @@ def test_a_clip_of_a_second_is_one_speaker(house: House, speech: tuple[float, fl
 
 
 def test_speech_without_words_has_speakers_but_no_segments(house: House) -> None:
-    house.recognizer.hear = lambda _: Hypothesis("", "en", {"en": 1.0})
+    house.recognizer.hears = lambda _: Hypothesis("", "en", {"en": 1.0})
 
     async def scenario(service: SpeechService) -> None:
         transcript = await transcribed(service, house.sound, SPEAKERS)
@@ -334,7 +334,7 @@ def test_what_fails_beside_it_ends_the_telling_apart(house: House, gate: Gate, b
     if broken == "detector":
         house.detector.failure = EngineFailure("deaf")
     else:
-        house.recognizer.hear = failing_on(12.5)
+        house.recognizer.hears = failing_on(12.5)
 
     async def scenario(service: SpeechService) -> None:
         async with asyncio.timeout(10):
@@ -445,7 +445,7 @@ def talk(*turns: tuple[float, float], loudness: float, seconds: float = 20.0) ->
 def line(house: House) -> House:
     """A telephone line: each side has a channel, and they speak in turn."""
     house.detector = LoudDetector(())
-    house.recognizer.hear = side
+    house.recognizer.hears = side
     left, right = talk((1, 3), (9, 11), loudness=LEFT), talk((4, 6), (10, 14), loudness=RIGHT)
     wav(house.sound, np.stack([left, right], axis=1))
     return house
@@ -578,13 +578,13 @@ def test_a_channel_that_fails_fails_the_request(line: House) -> None:
             raise EngineFailure("the right one cannot be recognised")
         return side(asked)
 
-    line.recognizer.hear = fail
+    line.recognizer.hears = fail
 
     async def scenario(service: SpeechService) -> None:
         for _ in range(3):
             with pytest.raises(EngineFailure, match="the right one"):
                 await transcribed(service, line.sound, APART)
-        line.recognizer.hear = side
+        line.recognizer.hears = side
         assert (await transcribed(service, line.sound, APART)).text
 
     line.run(scenario)

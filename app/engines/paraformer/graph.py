@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-QUANTISED, FULL = "model_quant.onnx", "model.onnx"
+QUANTISED, FULL, HALF = "model_quant.onnx", "model.onnx", "model_fp16.onnx"
+_ON_CPU, _ON_GPU = (QUANTISED, FULL, HALF), (HALF, FULL, QUANTISED)
+"""What is taken first where a folder holds several. int8 is slower than fp32 on a GPU, fp16 than fp32 on a CPU."""
 BIAS = "bias_embed"
 _SPEECH, _LENGTHS = "speech", "speech_lengths"
 _LOGITS, _ALPHAS = "logits", "alphas"
 _FINE_ALPHAS, _FINE_PEAKS = "us_alphas", "us_cif_peak"
 _FINER = 3
 """Steps to a feature of the finer weights."""
+_KINDS = {"tensor(float16)": np.float16}
+"""What an input takes, by ONNX Runtime's name for it, where that is not float32."""
 _NO_TOKENS = "Invalid input shape: {0}"
 """How ONNX Runtime says that there is nothing to decode in all of the call: the decoder cannot do with no token."""
 
@@ -51,13 +55,12 @@ class AcousticModel:
     def __init__(self, folder: Path, *, vocabulary: int, size: int, seconds: float, cuda: bool = False) -> None:
         """`size` is that of a feature, `seconds` the time it stands for."""
         self._seconds = seconds
-        quantised = (folder / QUANTISED).is_file() and not cuda  # int8 is slower than fp32 on a GPU
-        path = folder / (QUANTISED if quantised else FULL)
-        if not path.is_file() and (folder / QUANTISED).is_file():
-            path = folder / QUANTISED
-        self.quantised = path.name == QUANTISED
+        name = next((name for name in (_ON_GPU if cuda else _ON_CPU) if (folder / name).is_file()), FULL)
+        path = folder / name
+        self.quantised = name == QUANTISED
         self._session = open_session(path, cuda=cuda)
         inputs = {tensor.name: tensor.shape for tensor in self._session.get_inputs()}
+        self._kinds = {tensor.name: _KINDS.get(tensor.type, np.float32) for tensor in self._session.get_inputs()}
         outputs = [tensor.name for tensor in self._session.get_outputs()]
         if not {_SPEECH, _LENGTHS} <= inputs.keys() or not {_LOGITS, COUNT} <= set(outputs):
             raise EngineFailure(f"{path.name} is not a Paraformer: it takes {_names(inputs)}, gives {_names(outputs)}.")
@@ -83,12 +86,13 @@ class AcousticModel:
             EngineFailure: the graph failed.
         """
         lengths = np.array([len(one) for one in features], dtype=np.int32)
-        speech = np.zeros((len(features), int(lengths.max()), features[0].shape[1]), dtype=np.float32)
+        shape = len(features), int(lengths.max()), features[0].shape[1]
+        speech = np.zeros(shape, dtype=self._kinds[_SPEECH])
         for row, one in zip(speech, features, strict=True):
             row[: len(one)] = one
         feed = {_SPEECH: speech, _LENGTHS: lengths}
         if bias is not None:
-            feed[BIAS] = np.repeat(bias[None], len(features), axis=0)
+            feed[BIAS] = np.repeat(bias[None].astype(self._kinds[BIAS]), len(features), axis=0)
         wanted = [_LOGITS, COUNT, self._weights, *([_FINE_PEAKS] if self._fine else [])]
         try:
             outputs = run(self._session, wanted, feed, told="Paraformer failed on a piece of this recording.")
@@ -97,6 +101,7 @@ class AcousticModel:
                 raise
             return [_NOTHING] * len(features)
         logits, counts, alphas, *peaks = map(np.asarray, outputs)
+        _check_numbers(alphas)
         return [
             Scores(
                 _log_softmax(logits[row, : min(int(counts[row]), logits.shape[1])]),
@@ -120,7 +125,14 @@ def _log_softmax(scores: Floats) -> Floats:
     if not scores.size:
         return scores
     top = scores.max(axis=-1, keepdims=True)
+    _check_numbers(top)
     return scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
+
+
+def _check_numbers(values: Floats) -> None:
+    """More than fp16 can hold would be an empty text, or another one; EngineFailure says so."""
+    if not np.isfinite(values).all():
+        raise EngineFailure("Paraformer gave something that is not a number for a piece of this recording.")
 
 
 def _names(tensors: object) -> str:

@@ -39,7 +39,7 @@ _MAX_SILENCE = 0.8
 """Seconds. It makes words of silence, and was trained on what FunASR's detector cuts at such pauses."""
 _GPU_BATCH_SECONDS = 240.0
 _GPU_BUCKET = 1.25
-"""Pieces that share a call on a GPU differ in length by this factor at most."""
+"""Pieces that share a call on a GPU differ in length by less than this factor: less than a fifth of it is padding."""
 
 
 class ParaformerRecognizer:
@@ -105,7 +105,7 @@ class ParaformerRecognizer:
 
     def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
         """On a GPU, length and hotwords; on a CPU nothing shares a call (the cost of one fills it)."""
-        bucket = math.floor(math.log(max(request.piece.seconds, 0.1), _GPU_BUCKET)) if self._batched else 0
+        bucket = math.floor(math.log(self.cost(request), _GPU_BUCKET)) if self._batched else 0
         return bucket, request.options.hotwords if self._bias else ()
 
     def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:

@@ -17,9 +17,11 @@ from app.domain.errors import (
     AuthenticationFailed,
     DeadlineExceeded,
     EngineFailure,
+    ModelConflict,
     ModelStoreError,
     ModelUnavailable,
     Overloaded,
+    PermissionDenied,
     RequestError,
     SpeechError,
     UnknownModel,
@@ -37,10 +39,12 @@ from app.protocols.openai.wire import ErrorBody, ErrorDetail
 STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
     {
         AuthenticationFailed: 401,
+        PermissionDenied: 403,
         UnknownModel: 404,
         UnknownVoice: 404,
         UnknownVocabulary: 404,
         UploadTooSlow: 408,
+        ModelConflict: 409,
         VoiceExists: 409,
         VocabularyExists: 409,
         UploadTooLarge: 413,
@@ -58,8 +62,8 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
 )
 """HTTP status by kind of error; a leaf that is not here takes its nearest ancestor's."""
 
-MODEL_RETRY_SECONDS = 5
-"""A model that is loading is worth asking for again soon: most load in seconds from a local disk."""
+STORE_RETRY_SECONDS = 5
+"""What could not be had is worth asking for again soon: an operator may be at it."""
 CLIENT_CLOSED_REQUEST = 499
 """Nobody reads it; the access log does (nginx's number for a client that left)."""
 
@@ -150,12 +154,13 @@ async def _on_exception(request: Request, error: Exception) -> Response:
 def _headers(error: SpeechError) -> dict[str, str]:
     if isinstance(error, AuthenticationFailed):
         return {"www-authenticate": "Bearer"}
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | ModelUnavailable):
         return {"retry-after": str(max(1, math.ceil(error.retry_after))), "x-should-retry": "true"}
-    if isinstance(error, DeadlineExceeded):  # OpenAI's clients retry a 5xx unless told not to; this would only repeat
+    # OpenAI's clients retry a 409 and a 5xx unless told not to; these would only repeat.
+    if isinstance(error, DeadlineExceeded | ModelConflict):
         return {"x-should-retry": "false"}
-    if isinstance(error, ModelUnavailable | ModelStoreError):
-        return {"retry-after": str(MODEL_RETRY_SECONDS), "x-should-retry": "true"}
+    if isinstance(error, ModelStoreError):
+        return {"retry-after": str(STORE_RETRY_SECONDS), "x-should-retry": "true"}
     return {}
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.audio.declared import declared_sound
+from app.domain.errors import PermissionDenied
 from app.domain.options import RecognitionOptions, Task
 from app.domain.speakers import SpeakerOptions
 from app.domain.transcript import Transcript
@@ -22,10 +23,17 @@ from app.protocols.openai.errors import request_id
 from app.protocols.openai.forms import receive_form
 from app.protocols.openai.speakers import DIARIZED, known_voices
 from app.protocols.openai.text import with_text
-from app.protocols.openai.wire import ModelBody, ModelList, diarized_body, transcription_body, verbose_body
+from app.protocols.openai.wire import (
+    DeletedModelBody,
+    ModelBody,
+    ModelList,
+    diarized_body,
+    transcription_body,
+    verbose_body,
+)
 from app.protocols.openai.wishes import KNOWN_FIELDS, Wishes, read_wishes
 from app.service.admission import Ticket
-from app.service.models import ServedModel
+from app.service.residents import ServedModel
 from app.service.service import SpeechService
 from app.settings import Settings
 
@@ -45,7 +53,10 @@ async def create_transcription(request: Request, _key: Key) -> Response:
     """Recognise speech in the language spoken.
 
     Answers in the format asked for; with `stream=true` text arrives as server-sent events while the recording is
-    still being recognised. The header `x-asr-model` names the model that answered.
+    still being recognised: as soon as it is known, with models that tell a few words at a time, otherwise piece by
+    piece. With `response_format=diarized_json`, `include[]=logprobs` or `channel_split=true` each text delta is one
+    segment, as speakers, probabilities and the order of channels belong to segments. The header `x-asr-model` names
+    the model that answered.
     """
     return await _recognize(request, "transcribe")
 
@@ -74,6 +85,24 @@ async def get_model(request: Request, name: str, _key: Key) -> ModelBody:
     return _model_body(_service(request).resolve(name))
 
 
+@router.post("/models/{name:path}", summary="Load a model", responses=schema.loading_responses())
+async def load_model(request: Request, name: str, _key: Key) -> ModelBody:
+    """Have a model that is on this machine answer beside those that do; answered once it does. Needs API_KEYS."""
+    _check_guarded(request)
+    return _model_body(await _service(request).load_model(name))
+
+
+@router.delete("/models/{name:path}", summary="Unload a model", responses=schema.unloading_responses())
+async def delete_model(request: Request, name: str, _key: Key) -> DeletedModelBody:
+    """End a model's answering. Its files stay. Needs API_KEYS.
+
+    New requests for it get 404 from here on. Those that use it come to their end, then its memory is freed, then this
+    is answered. If it was the default, the next model of the list takes its place.
+    """
+    _check_guarded(request)
+    return DeletedModelBody(id=await _service(request).unload_model(name))
+
+
 async def _recognize(request: Request, task: Task) -> Response:
     service = _service(request)
     settings = service.settings
@@ -92,7 +121,9 @@ async def _recognize(request: Request, task: Task) -> Response:
         ticket.begin(streamed=wishes.stream)
         options = await streaming.while_connected(request.receive, _options(service, model, wishes, ticket))
         if wishes.stream:
-            feed = streaming.Feed(service.stream(path, model.id, options, ticket, declared), stack.pop_all())
+            early = not (drawing.diarized or drawing.logprobs)
+            items = service.stream(path, model.id, options, ticket, declared, early=early)
+            feed = streaming.Feed(items, stack.pop_all())
             return await _streamed(request, feed, drawing, headers)
         work = service.transcribe(path, model.id, options, ticket, declared)
         transcript = await streaming.while_connected(request.receive, work)
@@ -160,6 +191,18 @@ def _rendered(transcript: Transcript, wishes: Wishes, label: Label, headers: dic
 
 def _json(body: BaseModel, headers: dict[str, str]) -> Response:
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json", headers=headers)
+
+
+def _check_guarded(request: Request) -> None:
+    """That a key was needed to come here: models are not anybody's to take away.
+
+    Raises:
+        PermissionDenied: none was.
+    """
+    if request.app.state.keyring.open:
+        raise PermissionDenied(
+            "Models are loaded and unloaded with an API key only, and this server has none: set API_KEYS."
+        )
 
 
 def _service(request: Request) -> SpeechService:

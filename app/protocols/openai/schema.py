@@ -9,7 +9,15 @@ from typing import Any
 
 from app.protocols.openai.speakers import ALL_VOICES, DIARIZED, MAX_KNOWN, MAX_ROLES, MAX_SPEAKERS
 from app.protocols.openai.text import MAX_VOCABULARY_ID_CHARACTERS
-from app.protocols.openai.wire import DiarizedBody, ErrorBody, ModelBody, ModelList, TranscriptionBody, VerboseBody
+from app.protocols.openai.wire import (
+    DeletedModelBody,
+    DiarizedBody,
+    ErrorBody,
+    ModelBody,
+    ModelList,
+    TranscriptionBody,
+    VerboseBody,
+)
 from app.protocols.openai.wishes import FORMATS, GRANULARITIES, INCLUDES, MAX_PROMPT_CHARACTERS
 
 Schema = dict[str, Any]
@@ -144,12 +152,30 @@ def model_responses(*, many: bool) -> dict[int | str, Schema]:
     return {200: {"description": "OK", "model": shape}} | error_responses(401, *(() if many else (404,)))
 
 
+def loading_responses() -> dict[int | str, Schema]:
+    """Answers of the route that loads a model."""
+    errors = error_responses(401, 403, 404, 409, 500, 503)
+    errors[404]["description"] = "No such model, or it is not on this machine."
+    errors[409]["description"] = "There is not enough memory for it, or it is being unloaded."
+    errors[500]["description"] = "It is on this machine and cannot be loaded."
+    return {200: {"description": "It answers.", "model": ModelBody}} | errors
+
+
+def unloading_responses() -> dict[int | str, Schema]:
+    """Answers of the route that unloads a model."""
+    errors = error_responses(401, 403, 404, 409, 503)
+    errors[404]["description"] = "No such model answers."
+    return {200: {"description": "It does not answer any more.", "model": DeletedModelBody}} | errors
+
+
 def error_responses(*statuses: int) -> dict[int | str, Schema]:
     """Errors by status, all in one envelope."""
     meanings = {
         400: "A field or the audio makes no sense, or the model cannot do what is asked; `param` names the field.",
         401: "No API key, or a wrong one.",
+        403: "The server has no API keys, and this needs one.",
         404: "No such model.",
+        409: "No other model would be left to answer.",
         413: "The upload has more bytes, or the recording more seconds, than the server takes.",
         429: "The server is full; try again after Retry-After seconds.",
         500: "The server failed.",
@@ -273,8 +299,9 @@ def _streaming() -> Schema:
             "type": "boolean",
             "default": False,
             "description": (
-                f"Send text as it becomes final, as server-sent events. With json, text or {DIARIZED} only; the last "
-                "adds a transcript.text.segment event, with its speaker, for every segment."
+                f"Send text as soon as it is known, as server-sent events. With json, text or {DIARIZED} only; the "
+                "last sends a delta and a transcript.text.segment event, with its speaker, for every segment. With "
+                "logprobs or channel_split, too, each delta is a segment."
             ),
         }
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import EngineFailure, SpeechError
-from app.domain.transcript import Segment, Transcript, separator
+from app.domain.transcript import Segment, Spoken, Transcript, separator
 from app.protocols.labels import Label
 from app.protocols.openai.errors import envelope, internal_envelope
 from app.protocols.openai.wire import (
@@ -39,6 +40,7 @@ DONE = b"data: [DONE]\n\n"
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Neither a cache nor nginx's buffer may hold back an event."""
 
+Item = Segment | Spoken | Transcript
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
@@ -67,27 +69,36 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T
 
 
 class Feed:
-    """Segments as the service finishes them, made by one task so that its clean-up runs where its work ran.
+    """Segments and text as the service has them, made by one task so that its clean-up runs where its work ran.
 
     `resources` are freed when the feed closes.
     """
 
-    def __init__(self, items: AsyncIterator[Segment | Transcript], resources: AsyncExitStack) -> None:
+    def __init__(self, items: AsyncIterator[Item], resources: AsyncExitStack) -> None:
         self._resources = resources
         # Unbounded: the whole transcript is small, and a slow reader must not hold back a recogniser.
-        self._ready: asyncio.Queue[Segment | Transcript | None] = asyncio.Queue()
+        self._ready: deque[Item | None] = deque()
+        self._any = asyncio.Event()
         self._pump = asyncio.create_task(self._run(items))
-        self._pump.add_done_callback(lambda _: self._ready.put_nowait(None))
+        self._pump.add_done_callback(lambda _: self._put(None))
 
-    async def _run(self, items: AsyncIterator[Segment | Transcript]) -> None:
+    async def _run(self, items: AsyncIterator[Item]) -> None:
         try:
             async for item in items:
-                self._ready.put_nowait(item)
+                self._put(item)
         finally:
             if isinstance(items, AsyncGenerator):
                 await items.aclose()
 
-    async def next(self, patience: float) -> Segment | Transcript | None:
+    def _put(self, item: Item | None) -> None:
+        """For the reader; who reads slowly gets text in larger stretches instead of many small ones."""
+        if isinstance(item, Spoken) and self._ready and isinstance(before := self._ready[-1], Spoken):
+            self._ready[-1] = Spoken(before.text + item.text)
+        else:
+            self._ready.append(item)
+        self._any.set()
+
+    async def next(self, patience: float) -> Item | None:
         """The next item; None when there is none within `patience` seconds.
 
         Raises:
@@ -95,9 +106,12 @@ class Feed:
         """
         try:
             async with asyncio.timeout(patience):
-                item = await self._ready.get()
+                await self._any.wait()
         except TimeoutError:
             return None
+        item = self._ready.popleft()
+        if not self._ready:
+            self._any.clear()
         if item is None:
             self._pump.result()
             raise EngineFailure("The recogniser ended without a transcript.")
@@ -125,17 +139,18 @@ class Drawing:
     diarized: bool = False
 
 
-async def events(
-    feed: Feed, first: Segment | Transcript | None, drawing: Drawing, *, request_id: str
-) -> AsyncGenerator[bytes, None]:
+async def events(feed: Feed, first: Item | None, drawing: Drawing, *, request_id: str) -> AsyncGenerator[bytes, None]:
     """Server-sent events from `first` (None: not there yet) to the end of `feed`; a failure is the last event."""
     said = _TextSoFar()
     item = first
     number = 0
     try:
         while not isinstance(item, Transcript):
-            if isinstance(item, Segment):
-                yield _delta(said.add(item), item, number, drawing)
+            if isinstance(item, Spoken):
+                yield _event(DeltaEvent(delta=said.speak(item)))
+            elif isinstance(item, Segment):
+                if not said.ahead:
+                    yield _delta(said.add(item), item, number, drawing)
                 if drawing.diarized:
                     yield _event(diarized_segment(number, item, drawing.label))
                 number += 1
@@ -191,10 +206,20 @@ class EventStream(Response):
 
 
 class _TextSoFar:
-    """What has been sent, so that all deltas together are the final text to the letter."""
+    """What has been sent, so that all deltas together are the final text to the letter.
+
+    `ahead`: text comes ahead of the segments, which then add none.
+    """
 
     def __init__(self) -> None:
         self.text = ""
+        self.ahead = False
+
+    def speak(self, spoken: Spoken) -> str:
+        """The delta of text that comes ahead."""
+        self.ahead = True
+        self.text += spoken.text
+        return spoken.text
 
     def add(self, segment: Segment) -> str:
         """The delta of one more segment."""
@@ -207,7 +232,7 @@ class _TextSoFar:
         rest = whole.removeprefix(self.text) if whole.startswith(self.text) else ""
         self.text += rest
         if self.text != whole and "".join(self.text.split()) != "".join(whole.split()):
-            _logger.error("the segments of a stream do not add up to its transcript")
+            _logger.error("the %s of a stream do not add up to its transcript", "texts" if self.ahead else "segments")
             self.text = whole
         return rest
 

@@ -96,12 +96,13 @@ class SegmentBody(BaseModel):
 
 
 class WordBody(BaseModel):
-    """A word of verbose_json, without the punctuation around it."""
+    """A word of verbose_json, without the punctuation around it. `confidence` is the recogniser's, 0 to 1."""
 
     word: str
     start: float
     end: float
     speaker: str | None = None
+    confidence: float | None = None
 
 
 class VerboseBody(BaseModel):
@@ -182,6 +183,14 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ModelBody]
+
+
+class DeletedModelBody(BaseModel):
+    """A model that does not answer any more, and whose memory is free."""
+
+    id: str
+    object: Literal["model"] = "model"
+    deleted: Literal[True] = True
 
 
 class ErrorDetail(BaseModel):
@@ -267,7 +276,8 @@ def word_bodies(words: Iterable[Word], label: Label) -> Iterable[WordBody]:
         if bare:
             speaker = label(word.speaker) if word.speaker else None
             end = _seconds(max(word.start, word.end))
-            yield WordBody(word=bare, start=_seconds(word.start), end=end, speaker=speaker)
+            sure = None if word.confidence is None else round(word.confidence, 4)
+            yield WordBody(word=bare, start=_seconds(word.start), end=end, speaker=speaker, confidence=sure)
 
 
 def languages(transcript: Transcript) -> list[LanguageBody]:
