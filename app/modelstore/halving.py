@@ -17,7 +17,7 @@ counts tokens by rounding a sum down, are not."""
 _LARGE = re.compile(r"/feed_forward/w_2/MatMul$")
 _SHRUNK = 64.0
 """By how much the weights of `_LARGE` are divided and its products multiplied: what published models add up along their
-layers is beyond fp16's 65,504 (FunASR scales it down, too; without, they give NaN)."""
+layers is said to be beyond fp16's 65,504 (FunASR's own conversion scales it down, too)."""
 
 
 def halve(onnx: Any, model: Any) -> None:

@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 MACHINE = Device(None, 24 << 30, 12 << 30)
 SENTENCES = ["hello world", "how are you today", "turn on the light please", "one two three four five"]
-SECONDS = (0.6, 1.0, 1.7, 2.9, 4.0, 7.3)
+SECONDS = (1.0, 1.3, 1.7, 2.9, 4.0, 7.3)
+"""From one second on: below it transformers pads the sound, and vLLM does not."""
 
 
 @pytest.fixture(scope="module")

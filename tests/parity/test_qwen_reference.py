@@ -87,3 +87,8 @@ def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, layout: str):
 
     with pytest.raises((AssertionError, RuntimeError), match="fc1"):
         said(tmp_path, noise(1.0), 1)
+
+
+def test_a_script_that_cannot_be_told_by_its_last_token_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="none of them twice"):
+        make(tmp_path, script="language English<asr_text>so on and so on")
