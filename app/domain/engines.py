@@ -178,6 +178,11 @@ class BatchRecognizer(Recognizer, Protocol):
 class ContinuousRecognizer(Recognizer, Protocol):
     """Takes pieces at any time and batches them by itself. Called from the event loop."""
 
+    @property
+    def available(self) -> bool:
+        """Whether it takes pieces now. False while what computes has died and is being started again."""
+        ...
+
     async def hear(self, request: PieceRequest, said: Callable[[str], None] | None = None) -> Hypothesis:
         """Recognise one piece. Cancelling the caller ends the work.
 

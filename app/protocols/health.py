@@ -37,8 +37,9 @@ class ModelMemory(BaseModel):
     """A model that answers, or was to."""
 
     model: str
-    state: Literal["loaded", "loading", "idle", "unloading", "failed"] = Field(
-        description="idle: not in memory; the next request for it has it loaded. failed: it was to be loaded at start."
+    state: Literal["loaded", "loading", "idle", "unloading", "restarting", "failed"] = Field(
+        description="idle: not in memory; the next request for it has it loaded. restarting: the process that computes "
+        "has died and is started again. failed: it was to be loaded at start."
     )
     reason: str | None = Field(None, description="Why it failed.")
 
@@ -69,7 +70,7 @@ async def live() -> Live:
 
 @router.get("/ready", summary="Can it take requests?", responses={503: {"model": Ready}})
 async def ready(request: Request, response: Response) -> Ready:
-    """200 once the model is loaded, 503 before, and after a failure that needs an operator."""
+    """200 once the model is loaded; 503 before, while it is started again, and after what needs an operator."""
     state = _state(_service(request))
     response.status_code = 200 if state.status == "ready" else 503
     return state
@@ -103,6 +104,9 @@ def _service(request: Request) -> SpeechService:
 
 def _state(service: SpeechService) -> Ready:
     if service.ready:
+        default = service.states()[0]
+        if default.state == "restarting":
+            return Ready(status="loading", reason=f"{default.id} is being started again.")
         return Ready(status="ready", reason=None)
     if service.failure:
         return Ready(status="failed", reason=service.failure.message)

@@ -21,7 +21,7 @@ from app.service.memory import check_room, give_back
 from app.service.shelf import Shelf
 from app.settings import Settings
 
-State = Literal["loaded", "loading", "idle", "unloading"]
+State = Literal["loaded", "loading", "idle", "unloading", "restarting"]
 _Outcome = TypeVar("_Outcome")
 _Given = ParamSpec("_Given")
 _logger = logging.getLogger(__name__)
@@ -66,6 +66,11 @@ class Loaded:
     recognizer: Recognizer
     batcher: Batcher | Relay
     threads: CountedThreads
+
+    @property
+    def available(self) -> bool:
+        """Whether it recognises now: what computes may have died, and be on its way back."""
+        return not isinstance(self.recognizer, ContinuousRecognizer) or self.recognizer.available
 
 
 class Memory:
@@ -168,7 +173,7 @@ class Resident:
         if self._leaving or self._freeing:
             return "unloading"
         if self._loaded is not None:
-            return "loaded"
+            return "loaded" if self._loaded.available else "restarting"
         return "idle" if self._loading is None else "loading"
 
     @property

@@ -203,6 +203,9 @@ def test_while_it_starts_again_callers_are_told_when_to_come_back(server: RealSe
     assert refusal.value.status_code == 503
     assert int(refusal.value.response.headers["retry-after"]) > 0
     assert httpx.get(f"{server.base}/health/live").status_code == 200
+    assert httpx.get(f"{server.base}/health/ready").status_code == 503
+    health = httpx.get(f"{server.base}/health").json()
+    assert health["memory"][0] == {"model": "qwen3-asr-0.6b", "state": "restarting", "reason": None}
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
         try:

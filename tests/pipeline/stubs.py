@@ -137,6 +137,7 @@ class StubContinuousRecognizer:
     hears: Hear | None = None
     takes: float = 0.0
     parallel_calls: int = 8
+    available: bool = True
     id: str = "stub"
     capabilities: Capabilities = ABLE
     talks: dict[float, Talk] = field(default_factory=dict)

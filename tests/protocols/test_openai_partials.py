@@ -392,3 +392,15 @@ def test_a_promise_that_was_broken_is_mended_at_the_end(opened: Open, caplog: py
     assert (deltas, done.text) == ([], "Yellow. Pages.")
     assert "add up" in caplog.text
     assert "ellow" not in caplog.text, "what people say is not for the log"
+
+
+def test_health_tells_of_a_recogniser_that_is_started_again(opened: Open) -> None:
+    """Load balancers are to send others elsewhere meanwhile."""
+    live = opened()
+    live.recognizer.available = False
+    ready = httpx.get(f"{live.base}/health/ready")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "whisper-base is being started again.")
+    assert httpx.get(f"{live.base}/health").json()["memory"][0]["state"] == "restarting"
+    live.recognizer.available = True
+    assert httpx.get(f"{live.base}/health/ready").status_code == 200
+    assert httpx.get(f"{live.base}/health").json()["memory"][0]["state"] == "loaded"

@@ -96,6 +96,11 @@ class EngineProcess:
         self._closed = False
 
     @property
+    def available(self) -> bool:
+        """Whether it can be asked now; False while it is being started again."""
+        return self._spawned is not None and self._mending is None and not self._closed
+
+    @property
     def pid(self) -> int | None:
         """The process's id, which is its group's, too; None while there is none."""
         return self._spawned.process.pid if self._spawned else None
@@ -160,7 +165,7 @@ class EngineProcess:
 
     def _connected(self) -> _Link:
         if self._link is None:
-            if self._mending is not None or self._spawned is None or self._closed:
+            if not self.available or self._spawned is None:
                 raise ModelUnavailable(
                     f"{self._plan.name} is being started again. Try again later.", retry_after=RETRY_AFTER_SECONDS
                 )

@@ -80,6 +80,11 @@ class QwenRecognizer:
         self._vocabulary = vocabulary
         self._aligner = aligner
 
+    @property
+    def available(self) -> bool:
+        """See ContinuousRecognizer.available. Without its aligner it goes on, and estimates times."""
+        return self._process.available
+
     def cost(self, request: PieceRequest | WaitingRequest) -> float:
         """Seconds of sound."""
         return request.piece.seconds
