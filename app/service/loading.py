@@ -36,19 +36,27 @@ def compute_threads(purpose: str, count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix=purpose, initializer=_stand_back)
 
 
-async def unawaited(work: Callable[[], _Outcome]) -> _Outcome:
-    """`work`, on a thread that the end of the process does not wait for: a fetch may take hours, or hang."""
+def in_background(work: Callable[[], _Outcome], *, nice: bool = False) -> Future[_Outcome]:
+    """`work`, on a thread that the end of the process does not wait for: a fetch may take hours, and a model's start
+    minutes. `nice`: behind the event loop in priority, with whatever it starts."""
     outcome: Future[_Outcome] = Future()
     outcome.set_running_or_notify_cancel()  # giving up waiting for it does not make it end
 
     def run() -> None:
+        if nice:
+            _stand_back()
         try:
             outcome.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
             outcome.set_exception(error)
 
-    threading.Thread(target=run, name="fetch", daemon=True).start()
-    return await asyncio.wrap_future(outcome)
+    threading.Thread(target=run, name="background", daemon=True).start()
+    return outcome
+
+
+async def unawaited(work: Callable[[], _Outcome]) -> _Outcome:
+    """What `work` makes on a thread of its own, see `in_background`."""
+    return await asyncio.wrap_future(in_background(work))
 
 
 def companion_roles(entry: ModelEntry) -> tuple[str, ...]:

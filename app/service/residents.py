@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from app.domain.engines import BatchRecognizer, Capabilities, ContinuousRecognizer, Recognizer
@@ -16,7 +17,7 @@ from app.domain.errors import ModelStoreError, ModelUnavailable, SpeechError
 from app.modelstore.catalog import ModelEntry
 from app.pipeline.batching import Batcher
 from app.pipeline.relaying import Relay
-from app.service.loading import companion_roles, load_recognizer
+from app.service.loading import companion_roles, in_background, load_recognizer
 from app.service.memory import check_room, give_back
 from app.service.shelf import Shelf
 from app.settings import Settings
@@ -98,8 +99,8 @@ class Memory:
             EngineFailure: it is here and no good.
         """
         async with self.moving:
-            # On a compute thread, so that the threads an engine starts inherit its niceness.
-            loading = self._compute.submit(self._load, entry, beside=bool(self._held))
+            # The threads an engine starts inherit the niceness. The end of the server does not wait for it.
+            loading = in_background(partial(self._load, entry, beside=bool(self._held)), nice=True)
             try:
                 recognizer = await asyncio.wrap_future(loading)
             except asyncio.CancelledError:

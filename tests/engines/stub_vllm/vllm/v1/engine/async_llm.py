@@ -1,9 +1,10 @@
 """An engine that follows its arguments and prompts.
 
 Arguments: `max_num_seqs` above `fits` is out of memory, `broken` does not start, `once` is a file whose presence says
-that this is not the first process (made by the first). Prompts: "die" ends the process at every try, "die once" at the
-first process only, "fail" fails, "slow" takes ten seconds unless it is cancelled, which `once`.cancelled then says.
-Everything else says three tokens: the number of samples, their sum, and 7.
+that this is not the first process (made by the first). STUB_START_SECONDS is how long it takes to start.
+Prompts: "die" ends the process at every try, "die once" at the first process only, "fail" fails, "slow" takes ten
+seconds unless it is cancelled, which `once`.cancelled then says. Everything else says three tokens: the number of
+samples, their sum, and 7.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ class AsyncLLM:
     errored = False
 
     def __init__(self, arguments: Any) -> None:
+        time.sleep(float(os.environ.get("STUB_START_SECONDS", "0")))
         self._once = Path(arguments.once)
         self._first = not self._once.exists()
         self._once.touch()
