@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -55,12 +55,8 @@ class Batcher:
         """Seconds in which all calls together get done what costs so much; 0 until a call was timed."""
         return cost / (self._speed * self._recognizer.parallel_calls) if self._speed else 0.0
 
-    async def submit(
-        self, request: WaitingRequest, turn: Turn, said: Callable[[str], None] | None = None
-    ) -> Hypothesis:
+    async def submit(self, request: WaitingRequest, turn: Turn) -> Hypothesis:
         """Recognise one piece, read when its turn comes. Cancelling the caller drops it.
-
-        `said` is not told anything: these recognisers hear a piece all at once.
 
         Raises:
             EngineFailure: the recogniser failed on this piece.
