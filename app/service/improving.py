@@ -74,10 +74,12 @@ class Improvement:
     async def _adopt(self, model_id: str) -> None:
         """Serve with what has arrived: a better recogniser becomes the default, the one before it stays."""
         models = self._models
-        if model_entry(model_id).role == "asr":
+        role = model_entry(model_id).role
+        if role == "asr":
             await models.admit(model_id, default=True)
             better = [passed for passed, _ in models.choice.passed_over].index(model_id)
             models.choice = replace(models.choice, passed_over=models.choice.passed_over[:better])
             _logger.info("%s has arrived and answers from now on", model_id)
         else:
             await models.load_helpers()
+            await models.renew(role)

@@ -18,7 +18,7 @@ from app.modelstore.selection import QWEN, Choice, best_here, choose
 from app.modelstore.store import ModelStore
 from app.pipeline.text.writing import Writing
 from app.service.helpers import Helpers
-from app.service.loading import compute_threads, existing_engines, unawaited
+from app.service.loading import companion_roles, compute_threads, existing_engines, unawaited
 from app.service.residents import Memory, Resident, ServedModel, State
 from app.service.shelf import Shelf, model_entry, recognizer_entry
 from app.settings import Settings
@@ -236,11 +236,14 @@ class Models:
             ModelConflict: no other model would be left.
         """
         model_id = name.strip().lower()
-        if model_id not in self._residents:
-            raise self._unknown(name)
-        if len(self._residents) == 1:
-            raise ModelConflict(f"{model_id} is the only model that answers. Load another one first.", param="model")
-        self._leaving[model_id] = self._residents.pop(model_id)
+        async with self._arriving:
+            if model_id not in self._residents:
+                raise self._unknown(name)
+            if len(self._residents) == 1:
+                raise ModelConflict(
+                    f"{model_id} is the only model that answers. Load another one first.", param="model"
+                )
+            self._leaving[model_id] = self._residents.pop(model_id)
         if self.choice.model_id == model_id:
             self.choice = replace(self.choice, model_id=next(iter(self._residents)), reason=f"{model_id} was unloaded")
         await asyncio.shield(self._memory.begin(self._dismiss(model_id)))
@@ -251,6 +254,12 @@ class Models:
             await self._leaving[model_id].unload()
         finally:
             del self._leaving[model_id]
+
+    async def renew(self, role: str) -> None:
+        """Load those models anew that work with one of this role, which has arrived."""
+        for resident in list(self._residents.values()):
+            if role in companion_roles(resident.entry):
+                await resident.renew()
 
     async def load_helpers(self, *more: str) -> None:
         """Load what helps the models that answer, and `more` that soon will, as far as it is here."""

@@ -25,6 +25,8 @@ from app.settings import Settings
 State = Literal["loaded", "loading", "idle", "unloading", "restarting"]
 _Outcome = TypeVar("_Outcome")
 _Given = ParamSpec("_Given")
+_RESTART_SECONDS = 30.0
+"""About what a process with torch takes to start; for Retry-After."""
 _logger = logging.getLogger(__name__)
 
 
@@ -156,7 +158,7 @@ class Resident:
 
     def __init__(self, entry: ModelEntry, loaded: Loaded, memory: Memory) -> None:
         self.served = ServedModel(entry.id, int(time.time()), loaded.recognizer.capabilities, entry.title)
-        self._entry = entry
+        self.entry = entry
         self._memory = memory
         self._loaded: Loaded | None = loaded
         self._loading: asyncio.Task[Loaded] | None = None
@@ -201,13 +203,26 @@ class Resident:
         """What recognises, loaded first if need be. To be called inside `in_use`; cancelling it ends no loading.
 
         Raises:
-            ModelUnavailable: it could not be loaded; whoever asks next makes another try.
+            ModelUnavailable: it could not be loaded (whoever asks next makes another try), or what computes has died
+                and is on its way back: recordings that were begun wait for it, new ones do not.
         """
-        if self._loaded is not None:
-            return self._loaded
-        if self._loading is None:
+        loaded = self._loaded
+        if loaded is None:
+            self._loading = self._loading or self._memory.begin(self._load())
+            loaded = await asyncio.shield(self._loading)
+        if not loaded.available:
+            raise ModelUnavailable(
+                f"{self.entry.id} is being started again. Try again later.", retry_after=_RESTART_SECONDS
+            )
+        return loaded
+
+    async def renew(self) -> None:
+        """Load it anew, with what has arrived since, as soon as nobody uses it."""
+        await self._unused.wait()
+        await self._free()
+        if self._loaded is None and self._loading is None and not self._leaving:
             self._loading = self._memory.begin(self._load())
-        return await asyncio.shield(self._loading)
+            await asyncio.shield(self._loading)
 
     async def unload(self) -> None:
         """Free it for good, as soon as nobody uses it."""
@@ -218,16 +233,16 @@ class Resident:
     async def _load(self) -> Loaded:
         began = time.monotonic()
         try:
-            self._loaded = loaded = await self._memory.load(self._entry)
+            self._loaded = loaded = await self._memory.load(self.entry)
         except SpeechError as error:
-            _logger.error("%s could not be loaded again: %s", self._entry.id, error.message)
-            raise ModelUnavailable(f"{self._entry.id} could not be loaded again: {error.message}") from error
+            _logger.error("%s could not be loaded again: %s", self.entry.id, error.message)
+            raise ModelUnavailable(f"{self.entry.id} could not be loaded again: {error.message}") from error
         except Exception as error:  # this try ends here; the next request makes another
-            _logger.exception("%s could not be loaded again", self._entry.id)
-            raise ModelUnavailable(f"{self._entry.id} could not be loaded again; the server's log says why.") from error
+            _logger.exception("%s could not be loaded again", self.entry.id)
+            raise ModelUnavailable(f"{self.entry.id} could not be loaded again; the server's log says why.") from error
         finally:
             self._loading = None
-        _logger.info("%s is loaded again (%.1f s)", self._entry.id, time.monotonic() - began)
+        _logger.info("%s is loaded again (%.1f s)", self.entry.id, time.monotonic() - began)
         self._wait_idle()  # whoever asked may have gone
         return loaded
 
@@ -252,7 +267,7 @@ class Resident:
                 await self._memory.free(self._taken(self._loaded))
             finally:
                 self._freeing = False
-        _logger.info("%s is freed", self._entry.id)
+        _logger.info("%s is freed", self.entry.id)
 
     def _taken(self, loaded: Loaded) -> Recognizer:
         """Its recogniser, which answers nobody from here on."""

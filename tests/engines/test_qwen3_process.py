@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import numpy as np
 import pytest
 
 from app.domain.errors import EngineFailure, ModelUnavailable
+from app.engines.qwen3.link import Token
 from app.engines.qwen3.plans import question
-from app.engines.qwen3.process import EngineProcess, Plan, Token
+from app.engines.qwen3.process import EngineProcess
+from app.engines.qwen3.spawning import Plan
 
 STUB = Path(__file__).parent / "stub_vllm"
 SOUND = np.full(800, 0.5, dtype=np.float32)
@@ -117,9 +120,9 @@ def test_what_was_being_recognised_survives_a_kill(started: EngineProcess) -> No
         await asyncio.sleep(0.3)
         os.killpg(before, signal.SIGKILL)
         await asyncio.sleep(0.3)
-        with pytest.raises(ModelUnavailable) as refusal:  # whoever comes meanwhile is told when to come back
-            await started.ask(ask("hello"), SOUND)
-        assert refusal.value.retry_after > 0
+        assert not started.available
+        # A piece that comes meanwhile is of a recording that was begun: it waits.
+        pieces.append(asyncio.create_task(started.ask(ask("hello"), SOUND)))
         for piece in pieces:
             assert (await piece).tokens == ANSWER
         assert started.pid != before
@@ -150,6 +153,54 @@ def test_a_piece_that_kills_twice_is_given_up_and_others_live(started: EnginePro
             else:
                 return
         pytest.fail("it was never started again")
+
+    run(work)
+
+
+def test_a_listener_that_fails_fails_alone(started: EngineProcess) -> None:
+    def listen(_tokens: list[Token]) -> None:
+        raise RuntimeError("not my day")
+
+    async def work() -> None:
+        with pytest.raises(RuntimeError, match="not my day"):
+            await started.ask(ask("hello"), SOUND, listen)
+        assert (await started.ask(ask("hello"), SOUND)).tokens == ANSWER
+
+    run(work)
+
+
+def test_closing_while_it_is_started_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_START_SECONDS", "60")
+    process = EngineProcess([plan(tmp_path)])
+    with ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(process.start)
+        while process.pid is None:
+            time.sleep(0.05)
+        process.close()
+        with pytest.raises(EngineFailure):
+            starting.result(10)
+    assert gone(process.pid)
+    with pytest.raises(EngineFailure, match="was stopped while it was started"):
+        process.start()
+
+
+def test_a_restart_that_fails_is_tried_again(started: EngineProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right after memory ran out, the system may not even give a process."""
+    real, tries = subprocess.Popen, iter([OSError(12, "Cannot allocate memory")])
+
+    def popen(*given: Any, **named: Any) -> Any:
+        if failure := next(tries, None):
+            raise failure
+        return real(*given, **named)
+
+    async def work() -> None:
+        await started.ask(ask("hello"), SOUND)
+        assert started.pid is not None
+        monkeypatch.setattr(subprocess, "Popen", popen)
+        os.killpg(started.pid, signal.SIGKILL)
+        await asyncio.sleep(0.3)
+        assert (await started.ask(ask("hello"), SOUND)).tokens == ANSWER
+        assert started.available
 
     run(work)
 

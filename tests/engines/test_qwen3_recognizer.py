@@ -18,7 +18,8 @@ from app.domain.errors import EngineFailure, ModelUnavailable
 from app.domain.hotwords import Hotword
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import join_words
-from app.engines.qwen3.process import Answer, EngineProcess, Token, Told
+from app.engines.qwen3.link import Answer, Token, Told
+from app.engines.qwen3.process import EngineProcess
 from app.engines.qwen3.recognizer import QwenRecognizer
 from app.engines.qwen3.vocabulary import Vocabulary
 

@@ -17,12 +17,13 @@ STUB = ROOT / "tests" / "engines" / "stub_vllm"
 
 def test_the_end_does_not_wait_for_a_start(models_dir: Path, tmp_path: Path) -> None:
     checkpoint = make(tmp_path / "qwen", kind="random")
+    aligner = make(tmp_path / "aligner", kind="aligner")
     server = start_server(
         models_dir,
         tmp_path,
         ASR_MODEL="qwen3-asr-0.6b",
         ASR_MODEL_DIR_QWEN3_ASR_0_6B=str(checkpoint),
-        ASR_ENABLE_ALIGNER="false",
+        ASR_MODEL_DIR_QWEN3_FORCED_ALIGNER=str(aligner),
         SPEAKER_DIARIZATION="off",
         PYTHONPATH=str(STUB),
         STUB_START_SECONDS="600",
@@ -32,7 +33,7 @@ def test_the_end_does_not_wait_for_a_start(models_dir: Path, tmp_path: Path) -> 
         assert httpx.get(f"{server.base}/health/live").status_code == 200
         assert httpx.get(f"{server.base}/health/ready").status_code == 503
         began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGINT)
         server.process.wait(30)
         assert time.monotonic() - began < 10
         for _ in range(50):

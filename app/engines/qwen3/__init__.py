@@ -6,12 +6,12 @@ Qwen team, "Qwen3-ASR Technical Report", 2026.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from app.domain.devices import Device
-from app.domain.errors import EngineFailure
 from app.engines.qwen3.aligner import QwenAligner
 from app.engines.qwen3.checkpoint import Checkpoint, read_checkpoint
 from app.engines.qwen3.memory import Budget, Card, Weights, cpu_budgets, gpu_budgets
@@ -92,10 +92,20 @@ def _weights(checkpoint: Checkpoint, *, wide: bool) -> Weights:
 
 def _start_both(*processes: EngineProcess) -> None:
     """At once: each mostly waits for its imports and its weights. If one cannot be started, none is left."""
-    with ThreadPoolExecutor(len(processes)) as threads:
-        starts = [threads.submit(process.start) for process in processes]
-    failures = [error for start in starts if (error := start.exception()) is not None]
-    if failures:
-        for process in processes:
-            process.close()
-        raise next((error for error in failures if isinstance(error, EngineFailure)), failures[0])
+    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def start(process: EngineProcess) -> None:
+        try:
+            process.start()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
+
+    for process in processes:  # the end of the server does not wait for them
+        threading.Thread(target=start, args=(process,), name="start", daemon=True).start()
+    for _ in processes:
+        if (error := outcomes.get()) is not None:
+            for process in processes:
+                process.close()
+            raise error

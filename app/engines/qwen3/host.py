@@ -24,8 +24,8 @@ from app.domain.engines import SAMPLE_RATE
 from app.engines.qwen3 import channel
 from app.engines.qwen3.channel import Message
 
-OUT_OF_MEMORY = "memory"
 _WATCH_SECONDS = 0.5
+_NICENESS = 5
 _logger = logging.getLogger("qwen3.host")
 
 
@@ -146,11 +146,11 @@ async def serve(sock: socket.socket) -> None:
 
 
 async def _watch(engine: Any) -> None:
-    """End the process when the engine has died: the closed socket says so at once."""
+    """End all when the engine has died: the closed socket says so at once."""
     while not engine.errored:  # noqa: ASYNC110 - vLLM has no event for it
         await asyncio.sleep(_WATCH_SECONDS)
     _logger.error("the engine has died")
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)  # what is left of it may hang, with the socket open
 
 
 def _first_line(error: BaseException) -> str:
@@ -168,8 +168,12 @@ def main() -> None:
     """Serve the socket whose number is the first argument; the second is the server's process id."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     threading.Thread(target=_end_with, args=(int(sys.argv[2]),), name="watch", daemon=True).start()
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)
+    os.register_at_fork(after_in_child=sock.close)  # or the server would not see the end of this process
+    os.nice(max(0, _NICENESS - os.nice(0)))  # after a restart, too: behind the server's event loop
     try:
-        asyncio.run(serve(socket.socket(fileno=int(sys.argv[1]))))
+        asyncio.run(serve(sock))
     finally:
         os.killpg(0, signal.SIGKILL)  # vLLM's processes with it
 

@@ -10,8 +10,8 @@ from app.domain.devices import Device
 from app.domain.options import RecognitionOptions
 from app.engines.qwen3.checkpoint import Checkpoint
 from app.engines.qwen3.memory import Budget, Card, smaller
-from app.engines.qwen3.process import Plan
 from app.engines.qwen3.prompts import alignment_prompt, recognition_prompt
+from app.engines.qwen3.spawning import Plan
 from app.settings import Settings
 
 LOOP = (20, 21)
@@ -79,7 +79,7 @@ def _plan(name: str, checkpoint: Checkpoint, budget: Budget, device: Device, set
         warm_up=warm_up,
         runner="pooling" if checkpoint.aligns else "generate",
         timestamp=checkpoint.timestamp_token,
-        environment=_environment(device, settings.threads),
+        environment=_environment(device, settings),
     )
 
 
@@ -88,9 +88,17 @@ def question(prompt: str, *, max_tokens: int, temperature: float = 0.0) -> dict[
     return {"do": "hear", "prompt": prompt, "max_tokens": max_tokens, "temperature": temperature, "loop": LOOP}
 
 
-def _environment(device: Device, threads: int) -> Mapping[str, str]:
+def _environment(device: Device, settings: Settings) -> Mapping[str, str]:
     if device.gpu is not None:
-        return {"CUDA_VISIBLE_DEVICES": device.gpu}
+        # Nothing is sampled by rank, so that nothing has to be compiled for it.
+        own = {"CUDA_VISIBLE_DEVICES": device.gpu, "VLLM_USE_FLASHINFER_SAMPLER": "0"}
+        return own if os.access(Path.home(), os.W_OK) else {**_caches(settings.data_dir / "vllm"), **own}
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    bound = ",".join(map(str, cores[:threads]))
+    bound = ",".join(map(str, cores[: settings.threads]))
     return {"CUDA_VISIBLE_DEVICES": "", **({"VLLM_CPU_OMP_THREADS_BIND": bound} if bound else {})}
+
+
+def _caches(folder: Path) -> Mapping[str, str]:
+    """Where vLLM and its compilers keep what they made, for a user without a home."""
+    named = {"VLLM_CACHE_ROOT": folder, "TRITON_CACHE_DIR": folder / "triton", "FLASHINFER_WORKSPACE_BASE": folder}
+    return {name: os.environ.get(name, str(path.resolve())) for name, path in named.items()}

@@ -16,9 +16,10 @@ from app.domain.options import RecognitionOptions
 from app.domain.transcript import TokenLogprob, Word
 from app.engines.qwen3.alignment import aligner_words, placed
 from app.engines.qwen3.languages import LANGUAGES, code_of, model_name
+from app.engines.qwen3.link import Token
 from app.engines.qwen3.outputs import Answer, Output
 from app.engines.qwen3.plans import question
-from app.engines.qwen3.process import EngineProcess, Token
+from app.engines.qwen3.process import EngineProcess
 from app.engines.qwen3.prompts import recognition_prompt
 from app.engines.qwen3.vocabulary import Vocabulary
 from app.engines.qwen3.words import proportional, words_of
@@ -94,7 +95,8 @@ class QwenRecognizer:
         options, samples = request.options, _audible(request.piece.samples)
         candidates = options.languages
         first = candidates[0] if len(candidates) == 1 else None
-        heard = await self._listen(samples, options, options.language or first, None if candidates else said)
+        telling = _Telling(self._vocabulary, said) if said and not candidates else None
+        heard = await self._listen(samples, options, options.language or first, telling)
         if candidates and heard.language not in candidates:
             heard = await self._best_of(samples, options)
         words: tuple[Word, ...] = ()
@@ -115,25 +117,30 @@ class QwenRecognizer:
 
     async def _best_of(self, samples: Samples, options: RecognitionOptions) -> _Heard:
         """What the model believes in most, made to hear each of the languages the caller allows."""
-        tries = [self._listen(samples, options, language, None) for language in options.languages]
-        return max(await asyncio.gather(*tries), key=lambda heard: heard.avg_logprob)
+        try:
+            async with asyncio.TaskGroup() as tries:
+                heard = [tries.create_task(self._listen(samples, options, one, None)) for one in options.languages]
+        except* (EngineFailure, ModelUnavailable) as failures:
+            raise failures.exceptions[0] from None
+        return max((one.result() for one in heard), key=lambda one: one.avg_logprob)
 
     async def _listen(
-        self, samples: Samples, options: RecognitionOptions, language: str | None, said: Said | None
+        self, samples: Samples, options: RecognitionOptions, language: str | None, telling: _Telling | None
     ) -> _Heard:
         name = model_name(language) if language else None
         prompt = recognition_prompt(options, language=name)
         seconds = len(samples) / SAMPLE_RATE
         most = min(_MOST_TOKENS, _LEAST_TOKENS + int(seconds * _TOKENS_A_SECOND))
         asked = question(prompt.text, max_tokens=most, temperature=options.temperature)
-        telling = _Telling(self._vocabulary, name, said) if said else None
+        if telling:
+            telling.begin(name)
         try:
             came = await self._process.ask(asked, samples, telling)
         except EngineFailure:
             if not (options.prompt or options.hotwords):
                 raise
             # Its context may have been too long after all: what was said counts more.
-            bare = await self._listen(samples, replace(options, prompt="", hotwords=()), language, said)
+            bare = await self._listen(samples, replace(options, prompt="", hotwords=()), language, telling)
             bare.warnings = (*bare.warnings, _PROMPT_DROPPED)
             return bare
         output = Output(self._vocabulary, forced=name)
@@ -197,18 +204,22 @@ class _Heard:
 class _Telling:
     """Tells what has been said so far, and only ever more of it."""
 
-    def __init__(self, vocabulary: Vocabulary, forced: str | None, said: Said) -> None:
+    def __init__(self, vocabulary: Vocabulary, said: Said) -> None:
         self._vocabulary = vocabulary
-        self._forced = forced
         self._said = said
         self._told = ""
+        self.begin(None)
+
+    def begin(self, forced: str | None) -> None:
+        """A new answer, in a language that may be `forced`. What was told is not told again."""
+        self._forced = forced
         self._count = 0
-        self._output = Output(vocabulary, forced=forced)
+        self._output = Output(self._vocabulary, forced=forced)
 
     def __call__(self, tokens: list[Token]) -> None:
         """All tokens so far; fewer than before if the process had to begin again."""
         if len(tokens) < self._count:
-            self._output, self._count = Output(self._vocabulary, forced=self._forced), 0
+            self.begin(self._forced)
         for token, chance in tokens[self._count :]:
             self._output.add(token, chance)
         self._count = len(tokens)
