@@ -99,7 +99,6 @@ def main() -> int:
     device = _device()
     sizes, clients, lengths = _scale(given, device)
     store = ModelStore(Settings())
-    neighbours = machine.Neighbours()
     detector = FsmnVad(store.ensure(FSMN_VAD.id, console_progress()))
     rows: list[tuple[str, ...]] = []
     ratios: list[float] = []
@@ -122,7 +121,7 @@ def main() -> int:
     )
     found = Report(
         "python -m benchmarks.qwen " + " ".join(sys.argv[1:]),
-        (_setting(device), f"median of {given.rounds} rounds; x: times real time", neighbours.describe()),
+        (_setting(device), f"median of {given.rounds} rounds; x: times real time"),
         [Table("Qwen3-ASR on vLLM", (*columns, "GPU busy"), tuple(rows))],
         [Ratio("server over AsyncLLM, the least", min(ratios), _OF_DIRECT, tuple(ratios))],
     )
