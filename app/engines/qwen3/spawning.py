@@ -176,6 +176,7 @@ def _environment(plan: Plan) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
+        "VLLM_HOST_IP": "127.0.0.1",  # or it finds its address by a datagram socket to a public one
         "VLLM_LOGGING_LEVEL": "WARNING",
         "TOKENIZERS_PARALLELISM": "false",
     }
