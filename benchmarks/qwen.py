@@ -33,11 +33,10 @@ from app.engines.qwen3.checkpoint import read_checkpoint
 from app.engines.qwen3.plans import plans
 from app.engines.qwen3.prompts import recognition_prompt
 from app.modelstore.catalog import FSMN_VAD, PHONE_CALL
-from app.modelstore.machine import read_machine
 from app.modelstore.progress import console_progress
 from app.modelstore.store import ModelStore
 from app.pipeline.segmentation import cut
-from app.service.memory import available_memory
+from app.service.loading import device_of
 from app.settings import Settings
 from benchmarks import audio, corpus, machine, report
 from benchmarks.common import parser
@@ -96,7 +95,7 @@ def main() -> int:
     """Measure all; 1 when the aim is missed."""
     given = _arguments()
     os.chdir(ROOT)
-    device = _device()
+    device = device_of(Settings())
     sizes, clients, lengths = _scale(given, device)
     store = ModelStore(Settings())
     detector = FsmnVad(store.ensure(FSMN_VAD.id, console_progress()))
@@ -145,13 +144,6 @@ def _scale(given: Any, device: Device) -> tuple[tuple[Size, ...], tuple[int, ...
     clients = given.clients or ("1,8,32,64,128" if gpu else "8")
     seconds = given.seconds or ("10,30,120" if gpu else "10")
     return tuple(sizes.split(",")), tuple(map(int, clients.split(","))), tuple(map(float, seconds.split(",")))
-
-
-def _device() -> Device:
-    gpu = read_machine().gpu("auto")
-    if gpu is not None:
-        return Device(gpu.uuid, gpu.memory, gpu.free)
-    return Device(None, read_machine().memory, available_memory() or read_machine().memory)
 
 
 def _speech(shared: Path, call: Path, folder: Path) -> np.ndarray:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Device:
     """A GPU, by the UUID that CUDA_VISIBLE_DEVICES takes, or the machine itself (`gpu` None).
 
-    `memory` are its bytes in all, `free` those nobody uses.
+    `memory` are its bytes in all, `free` those nobody uses. `bfloat16`: it computes in that, not only with it.
     """
 
     gpu: str | None
     memory: int
     free: int
+    bfloat16: bool = True

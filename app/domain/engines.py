@@ -126,6 +126,10 @@ class WaitingRequest:
         return PieceRequest(self.piece.read(), self.options)
 
 
+Said = Callable[[str], None]
+"""Is told a piece's text so far, again and again while it grows: each is the beginning of the next."""
+
+
 class Recognizer(Protocol):
     """Speech to text, piece by piece: a `BatchRecognizer` or a `ContinuousRecognizer`. Keeps no state between calls."""
 
@@ -183,11 +187,8 @@ class ContinuousRecognizer(Recognizer, Protocol):
         """Whether it takes pieces now. False while what computes has died and is being started again."""
         ...
 
-    async def hear(self, request: PieceRequest, said: Callable[[str], None] | None = None) -> Hypothesis:
-        """Recognise one piece. Cancelling the caller ends the work.
-
-        `said` is told the piece's text so far, again and again while it grows: each is the beginning of the next and of
-        the hypothesis's text.
+    async def hear(self, request: PieceRequest, said: Said | None = None) -> Hypothesis:
+        """Recognise one piece. Cancelling the caller ends the work. What is `said` begins the hypothesis's text.
 
         Raises:
             EngineFailure: the model failed on this piece.

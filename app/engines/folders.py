@@ -1,5 +1,5 @@
-"""Files of a model folder in FunASR's layout, and what is said where one is broken: always the file's name, never where
-it lies."""
+"""Files of a model folder, those of FunASR's layout above all, and what is said where one is broken: always the file's
+name, never where it lies."""
 
 from __future__ import annotations
 
@@ -44,16 +44,28 @@ def read_mapping(path: Path) -> dict[str, object]:
     return cast("dict[str, object]", said)
 
 
+def read_object(path: Path) -> dict[str, object]:
+    """A JSON object. Raises EngineFailure."""
+    said = _json(path)
+    if not isinstance(said, dict):
+        raise EngineFailure(f"{path.name} is not a JSON object.")
+    return cast("dict[str, object]", said)
+
+
 def read_tokens(path: Path) -> tuple[str, ...]:
     """A JSON list of tokens, by id. Raises EngineFailure."""
-    try:
-        said: object = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise EngineFailure(f"{path.name} is not JSON, or not all of it is there.") from None
+    said = _json(path)
     tokens = cast("list[object]", said) if isinstance(said, list) else []
     if not tokens or not all(isinstance(token, str) and token for token in tokens):
         raise EngineFailure(f"{path.name} is not a list of tokens.")
     return tuple(cast("list[str]", tokens))
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        raise EngineFailure(f"{path.name} is not JSON, or not all of it is there.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _FEATURES = {  # ours -> the kernel's flags (x86) or features (arm64), any of wh
     "avx512": ("avx512f",),
     "vnni": ("avx512_vnni", "avx_vnni"),
     "amx": ("amx_int8", "amx_bf16"),
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
     "neon": ("asimd",),
     "dotprod": ("asimddp",),
     "i8mm": ("i8mm",),

@@ -9,10 +9,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.domain.engines import Hypothesis, Recognizer, Sound, WaitingPiece, WaitingRequest
+from app.domain.engines import Hypothesis, Recognizer, Said, Sound, WaitingPiece, WaitingRequest
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
-from app.pipeline.relaying import Relay, Said
+from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import Cut
 from app.pipeline.turns import Turn
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from app.domain.engines import ContinuousRecognizer, Hypothesis, WaitingRequest
+from app.domain.engines import ContinuousRecognizer, Hypothesis, Said, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded, SpeechError
 from app.pipeline.batching import BOUND
 from app.pipeline.turns import Turn, Turns
 
-Said = Callable[[str], None]
 _MEMORY = 0.1
 """How much the latest piece counts in the recogniser's speed."""
 _logger = logging.getLogger(__name__)

@@ -72,18 +72,19 @@ def load_recognizer(entry: ModelEntry, folder: Path, settings: Settings, compani
     """
     load = cast("Callable[..., Recognizer]", _loader(entry))
     if companion_roles(entry):
-        return load(entry.id, folder, settings, companions=companions, device=_device(settings))
+        return load(entry.id, folder, settings, companions=companions, device=device_of(settings))
     return load(entry.id, folder, settings)
 
 
-def _device(settings: Settings) -> Device:
+def device_of(settings: Settings) -> Device:
     """The card that DEVICE means, or this machine, with what is free on it now."""
     machine = read_machine()
     gpu = machine.gpu(settings.device)
     if gpu is not None:
         return Device(gpu.uuid, gpu.memory, gpu.free)
     available = available_memory()
-    return Device(None, machine.memory, machine.memory if available is None else available)
+    free = machine.memory if available is None else available
+    return Device(None, machine.memory, free, bfloat16="bf16" in machine.features)
 
 
 def load_detector(entry: ModelEntry, folder: Path, settings: Settings) -> VoiceActivityDetector:

@@ -18,7 +18,7 @@ from app.domain.errors import EngineFailure, ModelUnavailable
 from app.domain.hotwords import Hotword
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import join_words
-from app.engines.qwen3.link import Answer, Token, Told
+from app.engines.qwen3.link import Answer, RefusedError, Token, Told
 from app.engines.qwen3.process import EngineProcess
 from app.engines.qwen3.recognizer import QwenRecognizer
 from app.engines.qwen3.vocabulary import Vocabulary
@@ -196,7 +196,7 @@ def test_a_context_that_does_not_fit_costs_no_words(tokenizer: Tokenizer, vocabu
     class Refusing(Saying):
         async def ask(self, message: dict[str, Any], samples: np.ndarray, told: Told | None = None) -> Answer:
             if "Qwen" in message["prompt"]:
-                raise EngineFailure("too long")
+                raise RefusedError("too long")
             return await super().ask(message, samples, told)
 
     saying = Refusing(tokenizer, lambda _: "language English<asr_text>hello")
@@ -205,3 +205,17 @@ def test_a_context_that_does_not_fit_costs_no_words(tokenizer: Tokenizer, vocabu
     request = PieceRequest(Piece(0.0, np.zeros(16_000, dtype=np.float32)), options)
     heard = asyncio.run(recognizer.hear(request))
     assert (heard.text, heard.warnings) == ("hello", ("prompt_dropped",))
+
+
+def test_another_failure_is_not_tried_again(tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    class Failing(Saying):
+        async def ask(self, message: dict[str, Any], samples: np.ndarray, told: Told | None = None) -> Answer:
+            self.asked.append(message)
+            raise EngineFailure("no")
+
+    failing = Failing(tokenizer, lambda _: "")
+    recognizer = QwenRecognizer("qwen", cast("EngineProcess", failing), vocabulary, parallel_calls=4)
+    request = PieceRequest(Piece(0.0, np.zeros(16_000, dtype=np.float32)), RecognitionOptions(prompt="a context"))
+    with pytest.raises(EngineFailure, match="no"):
+        asyncio.run(recognizer.hear(request))
+    assert len(failing.asked) == 1

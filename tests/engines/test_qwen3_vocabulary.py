@@ -61,7 +61,7 @@ def spoiled(path: Path, change: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize(
     ("hf", "file", "change", "told"),
     [
-        (False, "vocab.json", lambda _: [], "vocab.json is not a mapping"),
+        (False, "vocab.json", lambda _: [], "vocab.json is not a JSON object"),
         (False, "vocab.json", lambda _: {}, "vocab.json is not a vocabulary"),
         (False, "vocab.json", lambda _: {"a": "b"}, "vocab.json is not a vocabulary"),
         (False, "tokenizer_config.json", lambda _: {}, "tokenizer_config.json has no mapping added_tokens_decoder"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from app.domain.engines import SAMPLE_RATE
 from app.engines.qwen3.alignment import times
 from app.engines.qwen3.languages import ALIGNED_LANGUAGES
 from app.engines.qwen3.process import EngineProcess
@@ -33,7 +34,7 @@ class QwenAligner:
         if not words:
             return []
         answer = await self._process.ask({"do": "align", "prompt": alignment_prompt(words)}, samples)
-        return times(answer.bins, len(words), len(samples) / 16_000, self._bin_ms)
+        return times(answer.bins, len(words), len(samples) / SAMPLE_RATE, self._bin_ms)
 
     def close(self) -> None:
         """End the process."""

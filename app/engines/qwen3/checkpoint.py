@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from app.domain.errors import EngineFailure
-from app.engines.folders import read_text
+from app.engines.folders import read_object
 
 Object = Mapping[str, object]
 
@@ -62,7 +62,7 @@ def read_checkpoint(folder: Path, *, aligns: bool) -> Checkpoint:
     Raises:
         EngineFailure: a file is missing, broken, of another model, or lacks weights; the message names it.
     """
-    config = _object(folder / "config.json")
+    config = read_object(folder / "config.json")
     if config.get("model_type") != "qwen3_asr":
         raise EngineFailure(f"config.json is of another kind of model ({config.get('model_type')!r}).")
     thinker = _mapping(config, "thinker_config") if "thinker_config" in config else config
@@ -114,7 +114,7 @@ def _weights(folder: Path, needed: set[str]) -> int:
         raise EngineFailure("model.safetensors is missing.")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        parts = {str(name) for name in _mapping(_object(index), "weight_map").values()}
+        parts = {str(name) for name in _mapping(read_object(index), "weight_map").values()}
         if missing := sorted(parts - {file.name for file in files}):
             raise EngineFailure(f"{missing[0]} is missing.")
     found: set[str] = set()
@@ -157,16 +157,6 @@ def _labels(config: Object) -> int:
 def _kv_numbers(text: Object) -> int:
     heads = _number(text, "num_key_value_heads", 1)
     return 2 * _number(text, "num_hidden_layers", 1) * heads * _number(text, "head_dim", 128)
-
-
-def _object(path: Path) -> dict[str, object]:
-    try:
-        said: object = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise EngineFailure(f"{path.name} is not JSON, or not all of it is there.") from None
-    if not isinstance(said, dict):
-        raise EngineFailure(f"{path.name} is not a JSON object.")
-    return cast("dict[str, object]", said)
 
 
 def _mapping(said: Object, key: str) -> dict[str, object]:

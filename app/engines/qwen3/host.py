@@ -68,7 +68,7 @@ class Host:
             if self._engine.errored:
                 return
             _logger.exception("a request failed")
-            self._writer.write(channel.packed({"id": number, "failed": type(error).__name__}))
+            self._writer.write(channel.packed({"id": number, "failed": True, "refused": isinstance(error, ValueError)}))
 
     async def _heard(self, number: int, message: Message, samples: Any) -> AsyncIterator[Message]:
         """Tokens as they come, or all at the end if nobody waits for the first ones."""

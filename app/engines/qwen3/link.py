@@ -28,6 +28,10 @@ class DiedError(Exception):
     """The process has gone, and with it what it was asked."""
 
 
+class RefusedError(EngineFailure):
+    """vLLM takes no such question: it is too long."""
+
+
 @dataclass(slots=True)
 class Answer:
     """What came back: tokens of a recogniser, time bins of an aligner; `reason` is "stop", "length" or "repetition"."""
@@ -53,7 +57,7 @@ class Link:
 
         Raises:
             DiedError: the process died meanwhile.
-            EngineFailure: it failed on this.
+            EngineFailure: it failed on this; RefusedError if it took none of it.
         """
         self._numbers += 1
         number = self._numbers
@@ -119,7 +123,8 @@ class _Pending:
         if self.done.done():
             return
         if "failed" in message:
-            self.fail(EngineFailure("The recogniser failed on a piece of this recording."))
+            kind = RefusedError if message["refused"] else EngineFailure
+            self.fail(kind("The recogniser failed on a piece of this recording."))
             return
         new: list[Token] = [(token, chance) for token, chance in message.get("tokens", ())]
         self._answer.tokens += new

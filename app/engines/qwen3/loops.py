@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_LONGEST_UNIT = 20
+LONGEST_UNIT = 20
 """Tokens. A sentence of a dozen words."""
-_TOLERATED = 20
+TOLERATED = 20
 """Repetitions in a row, in all, that may be speech: laughter, counting, a chorus."""
 _KEPT = 2
 """Repetitions that are left of a loop."""
@@ -19,7 +19,7 @@ class LoopGuard:
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
-        self._matches = [0] * (_LONGEST_UNIT + 1)  # by length of the unit: tokens in a row that equal those before
+        self._matches = [0] * (LONGEST_UNIT + 1)  # by length of the unit: tokens in a row that equal those before
         self._unit = 0
 
     @property
@@ -35,7 +35,7 @@ class LoopGuard:
     @property
     def kept(self) -> int:
         """How many tokens are left once a loop is cut to two repetitions; all of them where there is none."""
-        return len(self._tokens) - (_TOLERATED + 1 - _KEPT) * self._unit
+        return len(self._tokens) - (TOLERATED + 1 - _KEPT) * self._unit
 
     @property
     def shown(self) -> int:
@@ -51,9 +51,9 @@ class LoopGuard:
             return
         tokens = self._tokens
         tokens.append(token)
-        for unit in range(1, min(_LONGEST_UNIT, len(tokens) - 1) + 1):
+        for unit in range(1, min(LONGEST_UNIT, len(tokens) - 1) + 1):
             same = tokens[-1 - unit] == token
             self._matches[unit] = self._matches[unit] + 1 if same else 0
-            if self._matches[unit] >= unit * _TOLERATED:
+            if self._matches[unit] >= unit * TOLERATED:
                 self._unit = unit
                 return

@@ -9,14 +9,14 @@ from pathlib import Path
 from app.domain.devices import Device
 from app.domain.options import RecognitionOptions
 from app.engines.qwen3.checkpoint import Checkpoint
+from app.engines.qwen3.loops import LONGEST_UNIT, TOLERATED
 from app.engines.qwen3.memory import Budget, Card, smaller
 from app.engines.qwen3.prompts import alignment_prompt, recognition_prompt
 from app.engines.qwen3.spawning import Plan
 from app.settings import Settings
 
-LOOP = (20, 21)
+_LOOP = (LONGEST_UNIT, TOLERATED + 1)
 """A unit of up to so many tokens that comes so many times in a row is a loop: vLLM then ends the piece."""
-_CPU = Path("/proc/cpuinfo")
 _ALIGNER = "Qwen3ASRForcedAlignerForTokenClassification"
 """vLLM's class; the checkpoint names that of the recogniser."""
 
@@ -29,17 +29,9 @@ def plans(name: str, checkpoint: Checkpoint, budget: Budget, device: Device, set
 def number_type(device: Device, settings: Settings) -> str:
     """vLLM's dtype: bfloat16, as the models were published; float32 if that is asked for (ASR_COMPUTE_TYPE), and on a
     CPU that has no instructions for the other."""
-    if settings.asr_compute_type == "float32" or (device.gpu is None and not _knows_bfloat16()):
+    if settings.asr_compute_type == "float32" or not device.bfloat16:
         return "float32"
     return "bfloat16"
-
-
-def _knows_bfloat16() -> bool:
-    try:
-        flags = set(_CPU.read_text(errors="replace").split())
-    except OSError:
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def _ladder(budget: Budget) -> Iterator[Budget]:
@@ -85,7 +77,7 @@ def _plan(name: str, checkpoint: Checkpoint, budget: Budget, device: Device, set
 
 def question(prompt: str, *, max_tokens: int, temperature: float = 0.0) -> dict[str, object]:
     """What the process is asked for one piece."""
-    return {"do": "hear", "prompt": prompt, "max_tokens": max_tokens, "temperature": temperature, "loop": LOOP}
+    return {"do": "hear", "prompt": prompt, "max_tokens": max_tokens, "temperature": temperature, "loop": _LOOP}
 
 
 def _environment(device: Device, settings: Settings) -> Mapping[str, str]:

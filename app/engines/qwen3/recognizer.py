@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.domain.engines import SAMPLE_RATE, Aligner, Capabilities, Hypothesis, PieceRequest, SpeechSpan, WaitingRequest
+from app.domain.engines import (
+    SAMPLE_RATE,
+    Aligner,
+    Capabilities,
+    Hypothesis,
+    PieceRequest,
+    Said,
+    SpeechSpan,
+    WaitingRequest,
+)
 from app.domain.errors import EngineFailure, ModelUnavailable
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import TokenLogprob, Word
 from app.engines.qwen3.alignment import aligner_words, placed
 from app.engines.qwen3.languages import LANGUAGES, code_of, model_name
-from app.engines.qwen3.link import Token
+from app.engines.qwen3.link import RefusedError, Token
 from app.engines.qwen3.outputs import Answer, Output
 from app.engines.qwen3.plans import question
 from app.engines.qwen3.process import EngineProcess
@@ -47,8 +55,6 @@ _SCRIPTS = (
     ("zh", re.compile(r"[\u3400-\u9fff]")),
 )
 """Which language a text is likely in, where the model does not say."""
-
-Said = Callable[[str], None]
 
 
 class QwenRecognizer:
@@ -136,10 +142,10 @@ class QwenRecognizer:
             telling.begin(name)
         try:
             came = await self._process.ask(asked, samples, telling)
-        except EngineFailure:
+        except RefusedError:
             if not (options.prompt or options.hotwords):
                 raise
-            # Its context may have been too long after all: what was said counts more.
+            # Its context was too long after all: what was said counts more.
             bare = await self._listen(samples, replace(options, prompt="", hotwords=()), language, telling)
             bare.warnings = (*bare.warnings, _PROMPT_DROPPED)
             return bare
@@ -153,13 +159,14 @@ class QwenRecognizer:
 
     async def _aligned(self, samples: Samples, words: tuple[Word, ...], language: str) -> tuple[Word, ...] | None:
         """The words with times, or None where they cannot be told: text never goes missing for want of its times."""
-        if self._aligner is None or len(samples) > self._aligner.max_seconds * SAMPLE_RATE:
+        aligner = self._aligner
+        if aligner is None or language not in aligner.languages or len(samples) > aligner.max_seconds * SAMPLE_RATE:
             return None
         units = await asyncio.to_thread(aligner_words, words, language)
         if units is None or not units.texts:
             return None
         try:
-            return placed(words, units, await self._aligner.align(samples, units.texts))
+            return placed(words, units, await aligner.align(samples, units.texts))
         except (EngineFailure, ModelUnavailable):
             return None
 

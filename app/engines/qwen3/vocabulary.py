@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
 from app.domain.errors import EngineFailure
-from app.engines.folders import read_text
+from app.engines.folders import read_object
 
 ASR_TEXT = "<asr_text>"
 """Stands between the language's name and the text."""
@@ -76,8 +75,8 @@ _Added = dict[int, tuple[str, bool]]
 
 def _original(folder: Path) -> tuple[dict[str, int], _Added, str]:
     file = "tokenizer_config.json"
-    ids = _ids(_read(folder / "vocab.json"), "vocab.json")
-    listed = _mapping(_read(folder / file).get("added_tokens_decoder"), file, "added_tokens_decoder")
+    ids = _ids(read_object(folder / "vocab.json"), "vocab.json")
+    listed = _mapping(read_object(folder / file).get("added_tokens_decoder"), file, "added_tokens_decoder")
     try:
         described = [(int(token), entry) for token, entry in listed.items()]
     except ValueError:
@@ -89,7 +88,7 @@ def _converted(folder: Path) -> tuple[dict[str, int], _Added, str]:
     file = "tokenizer.json"
     if not (folder / file).is_file():
         raise EngineFailure("vocab.json and tokenizer.json are missing: one of them is needed.")
-    described = _read(folder / file)
+    described = read_object(folder / file)
     ids = _ids(_mapping(_mapping(described.get("model"), file, "model").get("vocab"), file, "vocab"), file)
     listed = described.get("added_tokens")
     entries = cast("Sequence[object]", listed) if isinstance(listed, list) else ()
@@ -97,17 +96,9 @@ def _converted(folder: Path) -> tuple[dict[str, int], _Added, str]:
     return ids, _added(numbered, file), file
 
 
-def _read(path: Path) -> Mapping[str, object]:
-    try:
-        said: object = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise EngineFailure(f"{path.name} is not JSON, or not all of it is there.") from None
-    return _mapping(said, path.name, "")
-
-
 def _mapping(said: object, file: str, name: str) -> Mapping[str, object]:
     if not isinstance(said, dict):
-        raise EngineFailure(f"{file} has no mapping {name}." if name else f"{file} is not a mapping.")
+        raise EngineFailure(f"{file} has no mapping {name}.")
     return cast("Mapping[str, object]", said)
 
 
