@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -196,3 +197,22 @@ def test_sequences_on_a_cpu_are_a_most(asked: int, given: int) -> None:
     ours, _ = cpu_budgets(SMALL, None, 64 * GIBIBYTE, max_sequences=asked)
     assert ours.max_num_seqs == given
     assert_workable(ours)
+
+
+def test_what_the_document_says_of_a_cpu_is_reckoned_so() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "MODEL_SETUP.md").read_text("utf-8")
+    pattern = r"0\.6B wants ([\d.]+) GiB, with its aligner ([\d.]+)\..*?: ([\d.]+) and ([\d.]+) GiB"
+    stated = re.search(pattern, document, re.DOTALL)
+    assert stated
+    wide, aligner = (Weights(2 * one.weight_bytes, 2 * one.kv_bytes, aligns=one.aligns) for one in (SMALL, ALIGNER))
+    needs = [_least(SMALL, None), _least(SMALL, ALIGNER), _least(wide, None), _least(wide, aligner)]
+    assert [float(figure) for figure in stated.groups()] == needs
+
+
+def _least(recognizer: Weights, aligner: Weights | None) -> float:
+    """The least memory that is enough, in GiB, as the refusal of less says it."""
+    with pytest.raises(EngineFailure) as failure:
+        cpu_budgets(recognizer, aligner, 0)
+    said = re.search(r"needs ([\d.]+) GiB", failure.value.message)
+    assert said
+    return float(said[1])

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from app.domain.errors import EngineFailure, ModelUnavailable
-from app.engines.qwen3.link import Token
+from app.engines.qwen3.link import RefusedError, Token
 from app.engines.qwen3.plans import question
 from app.engines.qwen3.process import EngineProcess
 from app.engines.qwen3.spawning import Plan
@@ -90,8 +90,17 @@ def test_a_piece_that_fails_fails_alone(started: EngineProcess) -> None:
             started.ask(ask("hello"), SOUND), started.ask(ask("fail"), SOUND), return_exceptions=True
         )
         assert isinstance(bad, EngineFailure)
+        assert not isinstance(bad, RefusedError)
         assert not isinstance(good, BaseException)
         assert good.tokens == ANSWER
+
+    run(work)
+
+
+def test_what_vllm_refuses_is_told_apart(started: EngineProcess) -> None:
+    async def work() -> None:
+        with pytest.raises(RefusedError):
+            await started.ask(ask("too long"), SOUND)
 
     run(work)
 

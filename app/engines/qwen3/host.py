@@ -57,6 +57,8 @@ class Host:
         job.add_done_callback(lambda _: self._jobs.pop(number, None))
 
     async def _run(self, number: int, message: Message, body: bytes) -> None:
+        from vllm.exceptions import VLLMClientError  # noqa: PLC0415 - seconds to import, and only here
+
         work = self._aligned if self._aligns else self._heard
         try:
             async for answer in work(number, message, np.frombuffer(body, dtype=np.float32)):
@@ -68,11 +70,13 @@ class Host:
             if self._engine.errored:
                 return
             _logger.exception("a request failed")
-            self._writer.write(channel.packed({"id": number, "failed": True, "refused": isinstance(error, ValueError)}))
+            self._writer.write(
+                channel.packed({"id": number, "failed": True, "refused": isinstance(error, VLLMClientError)})
+            )
 
     async def _heard(self, number: int, message: Message, samples: Any) -> AsyncIterator[Message]:
         """Tokens as they come, or all at the end if nobody waits for the first ones."""
-        from vllm import SamplingParams  # noqa: PLC0415 - seconds to import, and only here
+        from vllm import SamplingParams  # noqa: PLC0415 - as above
         from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind  # noqa: PLC0415
 
         loop_size, loop_count = message["loop"]

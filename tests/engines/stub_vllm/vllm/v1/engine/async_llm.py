@@ -2,9 +2,9 @@
 
 Arguments: `max_num_seqs` above `fits` is out of memory, `broken` does not start, `once` is a file whose presence says
 that this is not the first process (made by the first). STUB_START_SECONDS is how long it takes to start.
-Prompts: "die" ends the process at every try, "die once" at the first process only, "fail" fails, "slow" takes ten
-seconds unless it is cancelled, which `once`.cancelled then says. Everything else says three tokens: the number of
-samples, their sum, and 7.
+Prompts: "die" ends the process at every try, "die once" at the first process only, "fail" fails, "too long" is refused,
+"slow" takes ten seconds unless it is cancelled, which `once`.cancelled then says. Everything else says three tokens:
+the number of samples, their sum, and 7.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from vllm.exceptions import VLLMClientError
 from vllm.sampling_params import RequestOutputKind
 
 
@@ -47,6 +48,8 @@ class AsyncLLM:
             os._exit(9)
         if text == "fail":
             raise ValueError("not this one")
+        if text == "too long":
+            raise VLLMClientError("longer than the model")
         if text == "slow":
             await self._slow()
         tokens = [len(samples), round(float(samples.sum())), 7]
