@@ -1,6 +1,6 @@
 """Filter banks as Kaldi computes them: what FunASR's models hear.
 
-kaldi-native-fbank says what they are: window, triangles, floor. Its own loop takes about five times as long as whole
+kaldi-native-fbank says what they are: window, triangles, floor. Its own loop takes several times as long as whole
 arrays do and keeps every other thread of the process waiting, so that it computes only the few frames in which rounding
 shows.
 """
