@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 
 from app.domain.engines import BatchRecognizer, Hypothesis, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded
+from app.pipeline.speed import Speed
 from app.pipeline.turns import Turn, Turns
 
 BOUND = 65_536
 """Pieces that may wait. Admission and the few pieces a request sends ahead keep far below it; a waiting piece holds no
 sound, so that even this many are small."""
-_MEMORY = 0.1
-"""How much the latest call counts in the recogniser's speed."""
 _logger = logging.getLogger(__name__)
 
 
@@ -44,7 +43,7 @@ class Batcher:
         self._turns: Turns[_Waiting] = Turns()
         self._running = 0
         self._calls: set[asyncio.Task[None]] = set()
-        self._speed: float | None = None
+        self._speed = Speed()
 
     @property
     def waiting(self) -> int:
@@ -53,7 +52,7 @@ class Batcher:
 
     def work(self, cost: float) -> float:
         """Seconds in which all calls together get done what costs so much; 0 until a call was timed."""
-        return cost / (self._speed * self._recognizer.parallel_calls) if self._speed else 0.0
+        return self._speed.seconds(cost) / self._recognizer.parallel_calls
 
     async def submit(self, request: WaitingRequest, turn: Turn) -> Hypothesis:
         """Recognise one piece, read when its turn comes. Cancelling the caller drops it.
@@ -113,7 +112,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             heard, seconds = await loop.run_in_executor(self._executor, self._recognize, batch)
-            self._learn(sum(waiting.cost for waiting in batch), seconds)
+            self._speed.learn(sum(waiting.cost for waiting in batch), seconds)
             if len(heard) != len(batch):
                 raise EngineFailure("the recogniser lost a piece")
             return list(heard)
@@ -131,10 +130,6 @@ class Batcher:
         started = time.monotonic()
         requests = [waiting.request.read() for waiting in batch]
         return self._recognizer.recognize(requests), time.monotonic() - started
-
-    def _learn(self, cost: float, seconds: float) -> None:
-        speed = cost / max(seconds, 1e-6)
-        self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
 
 
 def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailure) -> None:

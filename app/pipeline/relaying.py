@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from app.domain.engines import ContinuousRecognizer, Hypothesis, Said, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded, SpeechError
 from app.pipeline.batching import BOUND
+from app.pipeline.speed import Speed
 from app.pipeline.turns import Turn, Turns
 
-_MEMORY = 0.1
-"""How much the latest piece counts in the recogniser's speed."""
 _logger = logging.getLogger(__name__)
 
 
@@ -39,7 +38,7 @@ class Relay:
         self._turns: Turns[_Waiting] = Turns()
         self._running = 0
         self._calls: set[asyncio.Task[None]] = set()
-        self._speed: float | None = None
+        self._speed = Speed()
 
     @property
     def waiting(self) -> int:
@@ -48,7 +47,7 @@ class Relay:
 
     def work(self, cost: float) -> float:
         """Seconds in which all calls together get done what costs so much; 0 until one was timed."""
-        return cost / self._speed if self._speed else 0.0
+        return self._speed.seconds(cost)
 
     async def submit(self, request: WaitingRequest, turn: Turn, said: Said | None = None) -> Hypothesis:
         """Recognise one piece, read when its turn comes. Cancelling the caller ends the work, too.
@@ -85,7 +84,9 @@ class Relay:
             started, beside = time.monotonic(), self._running
             request = await asyncio.get_running_loop().run_in_executor(self._reading, waiting.request.read)
             hypothesis = await self._recognizer.hear(request, waiting.said)
-            self._learn(self._recognizer.cost(request), time.monotonic() - started, beside)
+            # As many as were beside it took about as long.
+            together = self._recognizer.cost(request) * max(beside, self._running)
+            self._speed.learn(together, time.monotonic() - started)
             if not waiting.done.done():
                 waiting.done.set_result(hypothesis)
         except SpeechError as error:
@@ -98,11 +99,6 @@ class Relay:
                 waiting.done.set_exception(failure)
             self._running -= 1
             self._dispatch()
-
-    def _learn(self, cost: float, seconds: float, beside: int) -> None:
-        """Learn from one piece how fast all are: as many as were `beside` it took about as long."""
-        speed = cost * max(beside, self._running) / max(seconds, 1e-6)
-        self._speed = speed if self._speed is None else self._speed + _MEMORY * (speed - self._speed)
 
 
 def _wanted(waiting: _Waiting) -> bool:
