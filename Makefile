@@ -1,6 +1,6 @@
 # One command each; every one makes the environment it needs.
 #   make run      a working service on http://127.0.0.1:8000
-#   make test     all tests
+#   make test     all tests: most of them two files at a time, those with real models and clients by themselves
 #   make test-models  the models against their own frameworks (torch, FunASR, vLLM: gigabytes)
 #   make lint     style, types, layers
 #   make sample   a real recording to try the service with
@@ -22,7 +22,8 @@ run: $(VENV)/.run
 	@$(VENV)/bin/python start.py
 
 test: $(VENV)/.dev
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not heavy and not vllm and not alone"
+	@$(VENV)/bin/python -m pytest -m alone
 
 test-models: $(MODELS_VENV)/.models $(VLLM_VENV)/.vllm
 	@$(MODELS_VENV)/bin/python -m pytest -m heavy
@@ -52,7 +53,10 @@ bench: $(VENV)/.run $(BENCH_VENV)/.bench $(MODELS_VENV)/.models $(VLLM_VENV)/.vl
 	@$(BENCH_VENV)/bin/python -m benchmarks.speakers
 	@$(BENCH_VENV)/bin/python -m benchmarks.voices
 	@$(BENCH_VENV)/bin/python -m benchmarks.hotwords
+	@$(BENCH_VENV)/bin/python -m benchmarks.live
+	@$(BENCH_VENV)/bin/python -m benchmarks.live_speakers
 	@$(MODELS_VENV)/bin/python -m benchmarks.paraformer
+	@$(MODELS_VENV)/bin/python -m benchmarks.live --model paraformer
 	@$(VLLM_VENV)/bin/python -m benchmarks.qwen
 
 $(VENV)/.run: requirements.txt

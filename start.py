@@ -9,13 +9,15 @@ def run() -> int:
         sys.exit(f"error: Python 3.11 or 3.12 is needed; this is {sys.version.split()[0]} ({sys.executable}).")
     try:
         from app.cli.main import main  # noqa: PLC0415 - not before the version is known to be right
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "app":
             raise
         sys.exit(
             f"error: the package {error.name} is missing.\nhint: {sys.executable} -m pip install -r requirements.txt"
         )
-    return main()
+    return main(program="start.py")
 
 
 if __name__ == "__main__":

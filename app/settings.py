@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -46,8 +47,19 @@ def parse_qwen_size(value: object) -> object:
     return _QWEN_SIZES[said]
 
 
+def parse_networks(value: object) -> object:
+    """Networks and single addresses from a comma-separated string.
+
+    Raises:
+        ValueError: one is none.
+    """
+    said = split_list(value)
+    return [ipaddress.ip_network(str(one).strip()) for one in said] if isinstance(said, list) else said
+
+
 ByteSize = Annotated[int, BeforeValidator(parse_size)]
 NameList = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
+NetworkList = Annotated[list[ipaddress.IPv4Network | ipaddress.IPv6Network], NoDecode, BeforeValidator(parse_networks)]
 KeyList = Annotated[list[SecretStr], NoDecode, BeforeValidator(split_list)]
 
 
@@ -72,6 +84,10 @@ class Settings(BaseSettings):
         description="Comma-separated keys; a request must carry one as Bearer (or X-NLS-Token). Empty: no check.",
     )
     apptoken: SecretStr = Field(SecretStr(""), description="funasr-api's single key; counts as one more of API_KEYS.")
+    appkey: SecretStr = Field(
+        SecretStr(""),
+        description="funasr-api's project key: where it is set, Alibaba's HTTP requests must name it as appkey.",
+    )
 
     # --- models -------------------------------------------------------------------------------------------------------
     asr_model: str = Field("auto", description="Model id to serve, or auto: the best one this machine can hold.")
@@ -141,7 +157,7 @@ class Settings(BaseSettings):
         True, description="Put marks into the text of recognisers that write none (Paraformer). A request may say no."
     )
     asr_enable_realtime_punc: bool = Field(
-        True, description="funasr-api's switch for marks in live text. No effect yet, and said so at start if false."
+        True, description="Put marks into live text while it is spoken, where the recogniser writes none (Paraformer)."
     )
     asr_enable_itn: bool = Field(
         True, description="Write numbers in digits where the recogniser writes them as words. A request may say no."
@@ -156,6 +172,42 @@ class Settings(BaseSettings):
     )
     lm_weight: float = Field(0.15, ge=0.0, le=10.0, description="How much the language model counts.")
     lm_beam_size: int = Field(10, ge=1, le=100, description="Hypotheses kept while decoding with a language model.")
+
+    # --- live speech --------------------------------------------------------------------------------------------------
+    max_live_streams: int = Field(256, ge=1, description="Live streams at once; more are refused.")
+    max_utterance_seconds: float = Field(
+        60.0, ge=5.0, le=600.0, description="Live speech that does not pause is ended after so long, between words."
+    )
+    ws_max_buffer_size: int = Field(
+        160_000,
+        ge=16_000,
+        description="Samples of a live stream that may wait to be heard (16,000 a second); who sends more is not read.",
+    )
+    asr_enable_nearfield_filter: bool | None = Field(
+        None,
+        description="Ignore live speech quieter than a voice at the microphone, unless a stream says otherwise. "
+        "Unset: on funasr-api's paths, where it always was.",
+    )
+    asr_nearfield_rms_threshold: float = Field(
+        0.01, ge=0.0, le=1.0, description="The least level (RMS; 0.01 is -40 dBFS) of a voice at the microphone."
+    )
+    asr_nearfield_filter_log_enabled: bool = Field(True, description="Log what the near-field filter ignores.")
+    funasr_ws_port: int | None = Field(
+        None, ge=1, le=65535, description="A port of its own for FunASR's clients, which know no paths. Unset: none."
+    )
+    oddasr_ws_port: int | None = Field(
+        None, ge=1, le=65535, description="A port of its own for OddASR's live clients (theirs is 8101). Unset: none."
+    )
+    oddasr_ws_host: str | None = Field(None, description="Address to listen on at that port. Unset: HOST.")
+    oddasr_idle_seconds: float = Field(
+        5.0, ge=1.0, le=3600.0, description="An OddASR session that gets no sound for so long is over."
+    )
+    oddasr_http_port: int | None = Field(
+        None, ge=1, le=65535, description="A port of its own for OddASR's HTTP clients (theirs is 9002). Unset: none."
+    )
+    wyoming_port: int | None = Field(
+        None, ge=1, le=65535, description="A port for Wyoming (Home Assistant; usually 10300). Unset: none."
+    )
 
     # --- speakers -----------------------------------------------------------------------------------------------------
     speaker_diarization: Literal["default", "asked", "off"] = Field(
@@ -199,6 +251,14 @@ class Settings(BaseSettings):
         3600.0, gt=0, description="A request that takes longer after its upload began is ended: 504."
     )
     decode_timeout_seconds: float = Field(600.0, gt=0, description="A decoder busy for longer than this is ended.")
+    audio_address_networks: NetworkList = Field(
+        default=[],
+        description="Networks that recordings may be fetched from (audio_address) besides the public internet, "
+        "comma-separated: 10.1.0.0/16,192.168.7.3.",
+    )
+    audio_address_seconds: float = Field(
+        300.0, gt=0, description="A recording that takes longer to fetch (audio_address) is given up."
+    )
     temp_dir: Path | None = Field(None, description="Where uploads and decoded sound wait; default: the system's.")
 
     # --- enrolled voices ----------------------------------------------------------------------------------------------
@@ -211,6 +271,11 @@ class Settings(BaseSettings):
         description="response_format when a request names none: funasr-api's default, or OpenAI's (json).",
     )
 
+    aliyun_strict: bool = Field(
+        False,
+        description="Answer Alibaba's HTTP requests as the cloud does (status 20000000), not as funasr-api (200).",
+    )
+
     # --- logs ---------------------------------------------------------------------------------------------------------
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
     log_file: Path | None = Field(None, description="Also log into this file, rotated.")
@@ -220,6 +285,7 @@ class Settings(BaseSettings):
         False, description="Log as with LOG_LEVEL=DEBUG. (It does not reload code, as it did in funasr-api.)"
     )
 
+    _notes: list[str] = PrivateAttr(default_factory=lambda: [])
     _environment: dict[str, str] = PrivateAttr(default_factory=lambda: read_environment())  # noqa: PLW0108 - it is defined below
 
     @field_validator("log_level", mode="before")
@@ -227,7 +293,18 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("temp_dir", "log_file", "speaker_labels", mode="before")
+    @field_validator(
+        "temp_dir",
+        "log_file",
+        "speaker_labels",
+        "funasr_ws_port",
+        "oddasr_ws_port",
+        "oddasr_ws_host",
+        "oddasr_http_port",
+        "wyoming_port",
+        "asr_enable_nearfield_filter",
+        mode="before",
+    )
     @classmethod
     def _blank_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -253,15 +330,17 @@ class Settings(BaseSettings):
         value = self._environment.get(_MODEL_DIR_PREFIX + re.sub(r"[^A-Z0-9]", "_", model_id.upper()), "")
         return Path(value).expanduser() if value else None
 
+    def note(self, *lines: str) -> None:
+        """Have `lines` reported at start, too: what a configuration file says that does nothing here."""
+        self._notes.extend(lines)
+
     def without_effect(self) -> list[str]:
         """What is set and does nothing, each with the reason: reported at start."""
-        notes: list[str] = []
+        notes = list(self._notes)
         if self.workers > 1:
             notes.append(f"WORKERS={self.workers} has no effect: one process uses all cores; for more, run replicas")
         if self.enable_streaming_vllm:
             notes.append("ENABLE_STREAMING_VLLM=true has no effect: one vLLM engine serves files and streams")
-        if not self.asr_enable_realtime_punc:
-            notes.append("ASR_ENABLE_REALTIME_PUNC=false has no effect: this version has no live text")
         return notes
 
     def unknown_names(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,20 @@ from app.settings import Settings
 # A busy machine is no failure, and what fails once shall fail again.
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+_ALONE = re.compile(
+    r"clients/(?!test_groq|test_oddasr_api)|real/test_(live_|page|slow_start|together|decoder)|test_readme"
+)
+"""Where it counts how soon something comes: live speech, and starts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the machine for itself."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if _ALONE.match(place) and not {mark.name for mark in item.iter_markers()} & {"heavy", "vllm"}:
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,9 @@ class Stranger:
 
     def verbatim(self, text: str) -> str:
         """The text as it stands in the README, but for the port."""
-        return text.replace(ADDRESS, self.address)
+        return text.replace(ADDRESS, self.address).replace(
+            ADDRESS.replace("http", "ws"), self.address.replace("http", "ws")
+        )
 
     def shell(self, command: str) -> str:
         """What a command prints; it must succeed."""
@@ -273,10 +275,12 @@ def try_everything(stranger: Stranger) -> None:
     assert len(tried) >= 5
     for command, answer in tried.items():
         check(command)(answer)
-    words, streamed = (stranger.python(script) for script in blocks("python"))
+    words, streamed, live = (stranger.python(script) for script in blocks("python"))
     assert "New Jersey" in words
     assert re.search(r"^ +\d+\.\d\d - +\d+\.\d\d  Jersey$", words, re.MULTILINE)
     assert "New Jersey" in streamed
+    assert re.search(r"^SentenceEnd .*New Jersey", live, re.MULTILINE)
+    assert live.index("TranscriptionResultChanged") < live.index("SentenceEnd")
     others = [block for block in blocks("bash") if block.startswith(".venv/bin/python start.py")]
     assert len(others) >= 2
     for command in others:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT = 60.0  # seconds; importing takes half a second, on a busy machine a few
+_PACKET_SECONDS = 60.0  # more than any packet holds
 _CLOSE_TIMEOUT = 2.0  # seconds an idle worker gets to leave by itself
 # Keys and tokens in the server's environment are no business of a process that reads strangers' bytes.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TMPDIR", "SYSTEMROOT")
@@ -52,7 +54,7 @@ class _Worker:
                 *(sys.executable, "-P", "-m", "app.audio.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env=_environment(),
+                env=decoder_environment(),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the server alone, which then ends its workers
             )
         except OSError as error:
@@ -166,11 +168,19 @@ class DecoderPool:
         """The living workers' process ids."""
         return tuple(worker.pid for worker in self._alive)
 
-    async def decode(self, path: Path, declared: DeclaredSound | None = None, *, split: bool = False) -> Recording:
+    async def decode(
+        self,
+        path: Path,
+        declared: DeclaredSound | None = None,
+        *,
+        split: bool = False,
+        leading: float | None = None,
+    ) -> Recording:
         """The sound of `path`, decoded by the next free worker. The caller closes the recording; `path` stays theirs.
 
         Bytes without a container are sound only when `declared`. With `split` the channels are kept apart instead of
-        mixed to mono. Cancelling ends the worker and removes what it wrote.
+        mixed to mono. With `leading`, hardly more than so many seconds are decoded, however long the recording is.
+        Cancelling ends the worker and removes what it wrote.
 
         Raises:
             EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong: the file's fault.
@@ -178,7 +188,7 @@ class DecoderPool:
         """
         worker = await self._take()
         try:
-            return await self._decode_with(worker, path, declared, split=split)
+            return await self._decode_with(worker, path, declared, split=split, leading=leading)
         finally:
             self._give_back(worker)
 
@@ -193,11 +203,14 @@ class DecoderPool:
         self._seats.put_nowait(None)  # wakes one waiting request, which wakes the next
 
     async def _decode_with(
-        self, worker: _Worker, path: Path, declared: DeclaredSound | None, *, split: bool
+        self, worker: _Worker, path: Path, declared: DeclaredSound | None, *, split: bool, leading: float | None
     ) -> Recording:
         out = self._reserve()
+        limits = self._limits
+        if leading is not None:  # what is not wanted of a long recording cannot be too much of it
+            limits = replace(limits, max_seconds=max(limits.max_seconds, leading + _PACKET_SECONDS))
         try:
-            report = await self._run(worker, Job(path, out, self._limits, self._timeout, declared, split))
+            report = await self._run(worker, Job(path, out, limits, self._timeout, declared, split, leading))
             return Recording(out, warnings=report.warnings, time_scale=report.time_scale, channels=report.channels)
         except (OSError, ValueError) as error:
             out.unlink(missing_ok=True)
@@ -280,7 +293,7 @@ class DecoderPool:
         await self.close()
 
 
-def _environment() -> dict[str, str]:
+def decoder_environment() -> dict[str, str]:
     """A worker's environment: what Python needs to start, and nothing secret."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))

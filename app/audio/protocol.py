@@ -52,7 +52,8 @@ class Limits:
 class Job:
     """Decode `path` into the existing file `out`, using at most `cpu_seconds` of processor time.
 
-    `declared` is what the bytes are if they have no container. With `split` the channels are kept apart.
+    `declared` is what the bytes are if they have no container. With `split` the channels are kept apart. Of a recording
+    longer than `leading` seconds (None: any), hardly more than those are decoded.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Job:
     cpu_seconds: float
     declared: DeclaredSound | None = None
     split: bool = False
+    leading: float | None = None
 
     def to_line(self) -> bytes:
         """The job as a line."""
@@ -73,7 +75,9 @@ class Job:
         fields = json.loads(line)
         declared = DeclaredSound(**fields["declared"]) if fields["declared"] else None
         paths = Path(fields["path"]), Path(fields["out"])
-        return cls(*paths, Limits(**fields["limits"]), fields["cpu_seconds"], declared, fields["split"])
+        return cls(
+            *paths, Limits(**fields["limits"]), fields["cpu_seconds"], declared, fields["split"], fields["leading"]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,11 @@ logger = logging.getLogger(__name__)
 
 # Demuxers that read one self-contained file of sound. No playlists, no manifests, no image sequences, no raw PCM
 # (which would turn any bytes into noise).
-_CONTAINERS = (
+CONTAINERS = (
     "wav,w64,mp3,flac,ogg,matroska,webm,mov,mp4,m4a,3gp,3g2,aac,ac3,eac3,amr,amrnb,amrwb,aiff,au,caf,asf,asf_o,avi,"
     "mpeg,mpegts,flv,ape,wv,tta,nistsphere"
 )
-_CODECS = (
+CODECS = (
     "aac,aac_latm,mp3float,mp3,mp2float,mp2,mp1float,mp1,flac,alac,opus,libopus,vorbis,speex,libspeex,ac3,eac3,ape,"
     "wavpack,tta,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,gsm,gsm_ms,"
     "g722,g726,g726le,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_g722,adpcm_g726,adpcm_g726le,adpcm_yamaha,adpcm_swf,"
@@ -81,9 +81,17 @@ _MAGIC = re.compile(rb"RIFF|RIFX|RF64|riff|ID3|fLaC|OggS|\x1aE\xdf\xa3|\.snd|FOR
 
 
 def decode_file(
-    path: Path, out: Path, limits: Limits, declared: DeclaredSound | None = None, *, split: bool = False
+    path: Path,
+    out: Path,
+    limits: Limits,
+    declared: DeclaredSound | None = None,
+    *,
+    split: bool = False,
+    leading: float | None = None,
 ) -> DecodeReport:
     """Decode the sound of `path` into `out`, which must exist, as int16 16 kHz: mono, or with `split` all channels.
+
+    With `leading`, decoding ends when there are so many seconds; that the rest was not decoded is no loss to warn of.
 
     Bytes without a container are sound only when `declared`, and then what they are declared to be.
 
@@ -100,14 +108,14 @@ def decode_file(
             raise EmptyAudio("The audio file is empty.")
         source.seek(0)
         raw = None if _MAGIC.match(beginning) else declared
-        with contextlib.closing(_open_raw(source, raw) if raw else _open(source)) as container:
-            stream = _choose(container)
+        with contextlib.closing(_open_raw(source, raw) if raw else open_container(source)) as container:
+            stream = choose_stream(container)
             sound = SoundWriter(target, limits, split=split)
             clock = StreamClock(container.format.name)
-            broken = _decode(container, stream, sound, clock)
+            broken = _decode(container, stream, sound, clock, leading or math.inf)
             samples = sound.finish()
             scale = clock.scale(sound.seconds)
-            promised = _declared_seconds(source, container, stream)
+            promised = None if leading else _declared_seconds(source, container, stream)
             lacking = promised - scale * sound.seconds if promised is not None else 0.0
             truncated = broken or lacking > max(0.5, 0.01 * (promised or 0.0))
             told = {AUDIO_TRUNCATED: truncated, CHANNELS_ALIKE: sound.alike}
@@ -115,15 +123,15 @@ def decode_file(
             return DecodeReport(samples, _claimed_seconds(container, stream), warnings, scale, sound.channels)
 
 
-def _open(source: BinaryIO) -> InputContainer:
+def open_container(source: BinaryIO) -> InputContainer:
     """The container in `source`; nothing but `source` can be read, whatever the bytes ask for."""
     # Only the three methods: FFmpeg would take hints from a file's name. With every protocol forbidden and the bytes
     # coming through Python, a reference to another file or host has nothing to open it with.
     nameless = SimpleNamespace(read=source.read, seek=source.seek, tell=source.tell)
     options = {
         "protocol_whitelist": "none",
-        "format_whitelist": _CONTAINERS,
-        "codec_whitelist": _CODECS,
+        "format_whitelist": CONTAINERS,
+        "codec_whitelist": CODECS,
         "max_size": "65536",  # bytes a wav packet: 8500 times real time against 1950 with the default of a few KiB
     }
     try:
@@ -151,7 +159,7 @@ def _open_raw(source: BinaryIO, declared: DeclaredSound) -> InputContainer:
         raise undecodable() from error
 
 
-def _choose(container: InputContainer) -> AudioStream:
+def choose_stream(container: InputContainer) -> AudioStream:
     """The container's best (or default) sound track, checked."""
     if not container.streams:
         raise undecodable()
@@ -160,21 +168,23 @@ def _choose(container: InputContainer) -> AudioStream:
     best = container.streams.best("audio")
     stream = next((stream for stream in container.streams.audio if stream is best), container.streams.audio[0])
     context: Any = stream.codec_context  # None when FFmpeg has no decoder for it
-    if context is None or context.codec.name not in _CODECS.split(","):
+    if context is None or context.codec.name not in CODECS.split(","):
         raise undecodable("Its audio codec is not supported.")
     context.thread_count = 1  # the pool has one process a core already
     return stream
 
 
-def _decode(container: InputContainer, stream: AudioStream, sound: SoundWriter, clock: StreamClock) -> bool:
-    """Every packet of `stream` into `sound`; whether some could not be decoded.
+def _decode(
+    container: InputContainer, stream: AudioStream, sound: SoundWriter, clock: StreamClock, most: float
+) -> bool:
+    """The packets of `stream` into `sound` until it has `most` seconds; whether some could not be decoded.
 
     Raises:
         UndecodableAudio: nothing but errors.
     """
     bad = 0
     packets = container.demux(stream)
-    while True:
+    while sound.seconds < most:
         try:
             packet = next(packets, None)
             if packet is None:
@@ -192,7 +202,10 @@ def _decode(container: InputContainer, stream: AudioStream, sound: SoundWriter, 
             continue
         for frame in frames:
             if missing := clock.gap(frame):
-                sound.rest(missing)
+                room = max(0.0, most - sound.seconds)
+                sound.rest(min(missing, room))
+                if missing >= room:  # what comes after the pause is beyond it
+                    return bad > 0
             sound.add(frame)
     if sound.seconds <= 0 or (bad and sound.seconds < MIN_SECONDS):
         raise undecodable()
@@ -243,8 +256,10 @@ def _counts_frames(source: BinaryIO) -> bool:
 def answer(job: Job) -> bytes:
     """The line that answers `job`."""
     try:
-        _allow_cpu(job.cpu_seconds)
-        return report_line(decode_file(job.path, job.out, job.limits, job.declared, split=job.split))
+        allow_cpu(job.cpu_seconds)
+        return report_line(
+            decode_file(job.path, job.out, job.limits, job.declared, split=job.split, leading=job.leading)
+        )
     except SpeechError as error:
         return error_line(error)
     except MemoryError:  # there may be none for an answer either; the parent starts a fresh process
@@ -257,7 +272,7 @@ def answer(job: Job) -> bytes:
         return error_line(EngineFailure("The decoder failed on this file."))
 
 
-def _restrain() -> None:
+def restrain() -> None:
     """Give up what decoding does not need: memory, priority, core dumps (which would hold people's speech)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes stdin when done
     if sys.platform == "win32":
@@ -269,7 +284,7 @@ def _restrain() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
 
 
-def _allow_cpu(seconds: float) -> None:
+def allow_cpu(seconds: float) -> None:
     """Let this process use `seconds` of processor time from now; past it the system ends it, even without a parent."""
     if sys.platform == "win32":
         return
@@ -285,7 +300,7 @@ def main() -> None:
     # A C library that prints must not end up between two replies.
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    _restrain()
+    restrain()
     replies.write(ready_line())
     for line in sys.stdin.buffer:
         replies.write(answer(Job.from_line(line)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Literal
@@ -47,12 +47,16 @@ HUB_SECONDS = 4.0
 INDEX_SECONDS = 15.0
 """pip starts slowly and asks every index it is configured with."""
 
+PACKAGE = "speech-server"
+"""What this is called once it is installed."""
 _ABSENT = "it is not on this machine"
 _WITHOUT = {
     "asr": "another model is served",
     "speakers": "speakers are not told apart",
     "aligner": "word times are estimated",
     "punctuation": "text that comes without marks gets none",
+    "live_asr": "live text is made by the model for whole pieces",
+    "live_punctuation": "live text has no marks before it is final",
 }
 """What becomes of serving without a model of that role."""
 
@@ -127,13 +131,13 @@ def _gpu(gpu: Gpu) -> Check:
 
 
 def _packages() -> list[Check]:
-    """Installed versions against requirements.txt. A package whose line has a condition may be absent."""
-    requirements = Path(__file__).resolve().parents[2] / "requirements.txt"
-    if not requirements.is_file():
+    """Installed versions against those wanted. A package whose line has a condition may be absent."""
+    required, remedy = _requirements()
+    if not required:
         return [Check("packages", "WARN", "no requirements.txt beside start.py to compare with")]
     missing: list[str] = []
     other: list[str] = []
-    lines = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)(\s*;)?", requirements.read_text("utf-8"), re.MULTILINE)
+    lines = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;#]+)(\s*;)?", required, re.MULTILINE)
     for name, tested, condition in lines:
         try:
             found = installed_version(name)
@@ -141,12 +145,21 @@ def _packages() -> list[Check]:
             missing += [] if condition else [name]
             continue
         other += [] if found == tested else [f"{name} {found} (tested: {tested})"]
-    remedy = "pip install -r requirements.txt"
     if missing:
         return [Check("packages", "FAIL", f"missing: {', '.join(missing)}", remedy)]
     if other:
         return [Check("packages", "WARN", f"other versions than tested: {', '.join(other)}", remedy)]
     return [Check("packages", "OK", f"{len(lines)} as tested")]
+
+
+def _requirements() -> tuple[str, str]:
+    """What serving needs, a package a line, and how to get it: as the checkout says, or the installed package."""
+    checkout = Path(__file__).resolve().parents[2] / "requirements.txt"
+    if checkout.is_file():
+        return checkout.read_text("utf-8"), "pip install -r requirements.txt"
+    with suppress(PackageNotFoundError):
+        return "\n".join(requires(PACKAGE) or ()), "install the package anew, into an environment of its own"
+    return "", ""
 
 
 def _vllm(machine: Machine) -> Check:
@@ -316,8 +329,8 @@ def _port(settings: Settings) -> Check:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: a port in TIME_WAIT is free
         try:
             probe.bind((settings.host, settings.port))
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, TypeError, ValueError) as error:  # not every text can be looked up
+            reason = (error.strerror if isinstance(error, OSError) else None) or "it is no address"
             return Check(
                 "port", "WARN", f"{address}: {reason}", "this server already running? else set PORT to another"
             )

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from app.cli import doctor, models, sample
-from app.domain.errors import SpeechError
-from app.settings import Settings
+from app import __version__
+from app.cli import doctor, models, odd_config, sample, streams, transcribe
+from app.cli.odd_config import OddConfig
+from app.domain.errors import ConfigUnusable, SpeechError
+from app.settings import Settings, read_environment
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+_LAST_PORT = 65_535
+_DIGITS = 5
+
+Configure = Callable[[Path | None, bool], OddConfig]
 
 DESCRIPTION = """\
 A self-hosted speech recognition server.
 
 Without a command it serves: models that are missing are fetched first, then it listens. Settings are environment
-variables or lines in a file called .env (HOST, PORT, API_KEYS, ASR_MODEL, MODELS_DIR, MODEL_MIRRORS, ...).
+variables or lines in a file called .env (HOST, PORT, API_KEYS, ASR_MODEL, MODELS_DIR, MODEL_MIRRORS, ...). They win
+over what a config.json of OddASR's says (-c).
 """
 
 EPILOG = """\
@@ -32,17 +36,34 @@ examples:
   python start.py serve --port 9000        the same on another port
   python start.py doctor                   is this machine ready?
   python start.py sample                   a real phone call to try it with
+  python start.py transcribe talk.mp3      a recording to text, without a server
   python start.py models pack models.tar   all models in one file, for a machine without network
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line (sys.argv when None); returns the exit status: 0 well, 1 a check failed, 2 an error."""
-    _open_standard_streams()
-    arguments = build_parser().parse_args(argv)
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    program: str = "speech-server",
+    configure: Configure = odd_config.asked,
+) -> int:
+    """Run a command line (sys.argv when None); returns the exit status: 0 well, 1 a check failed, 2 an error.
+
+    `program` is what it is called as. `configure` reads the file of -c (None: not given), for serving or for another
+    command.
+    """
+    streams.open_all()
+    status = _outcome(argv, program, configure)
+    failure = streams.flush_all()
+    if status or failure is None or isinstance(failure, BrokenPipeError):
+        return status
+    return _complain(f"standard output cannot be written: {failure.strerror or failure}")
+
+
+def _outcome(argv: Sequence[str] | None, program: str, configure: Configure) -> int:
     try:
-        settings = Settings(**_overrides(arguments))
-        return arguments.run(settings, arguments)
+        arguments = build_parser(program).parse_args(argv)
+        return arguments.run(_settings(configure, arguments), arguments)
     except SpeechError as error:
         return _complain(error.message, *getattr(error, "__notes__", ()))
     except ValidationError as error:
@@ -51,25 +72,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `... | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at exit
+        streams.give_output_up()
         return 0
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(program: str) -> argparse.ArgumentParser:
     """All commands and their arguments."""
     parser = argparse.ArgumentParser(
-        prog="start.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program,
+        description=DESCRIPTION,
+        epilog=EPILOG if program == "start.py" else EPILOG.replace("python start.py", program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"speech-server {version()}")
+    parser.add_argument("--version", action="version", version=f"speech-server {__version__}")
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a config.json of OddASR's")
     parser.set_defaults(run=serve, host=None, port=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     serving = commands.add_parser("serve", help="fetch missing models, then serve (the default)")
     serving.add_argument("--host", help="address to listen on (or HOST)")
-    serving.add_argument("--port", type=int, help="port to listen on (or PORT)")
+    serving.add_argument("--port", type=_port, metavar="PORT", help="port to listen on (or PORT)")
+    serving.add_argument(  # suppressed, or its default would replace what stands before the command
+        "-c", "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="a config.json of OddASR's"
+    )
     serving.set_defaults(run=serve)
     models.add_parser(commands)
     sample.add_parser(commands)
     doctor.add_parser(commands)
+    transcribe.add_parser(commands)
     return parser
 
 
@@ -82,26 +111,24 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def version() -> str:
-    """This checkout's version."""
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    try:
-        return str(tomllib.loads(project.read_text("utf-8"))["project"]["version"])
-    except (OSError, ValueError, KeyError):
-        return "unknown"
+def _settings(configure: Configure, arguments: argparse.Namespace) -> Settings:
+    """Of a setting in several places, the command line's counts, then the environment's, .env's, the file's.
 
-
-def _open_standard_streams() -> None:
-    """Fill closed descriptors 0, 1 and 2 with the null device.
-
-    Started without them (some supervisors do), the next files and sockets opened would get these numbers, and libuv
-    aborts a child process that it is to hand one of them to: no decoder would ever start.
+    Raises:
+        ConfigUnusable: the file or .env cannot be read.
+        ValidationError: a setting's value makes no sense.
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    serving = arguments.run is serve
+    config = configure(arguments.config, serving)
+    try:
+        settings = Settings(**{**config.beside(read_environment()), **_overrides(arguments)})
+    except UnicodeDecodeError as error:
+        raise ConfigUnusable(f".env: byte {error.start} is not UTF-8") from None
+    except OSError as error:
+        raise ConfigUnusable(f".env cannot be read: {error.strerror}") from error
+    if serving:
+        settings.note(*config.notes)
+    return settings
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -109,8 +136,12 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _port(said: str) -> int:
+    if said.isascii() and said.isdecimal() and len(said) <= _DIGITS and 1 <= int(said) <= _LAST_PORT:
+        return int(said)
+    raise argparse.ArgumentTypeError(f"a number from 1 to {_LAST_PORT} is expected")
+
+
 def _complain(message: str, *hints: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    for hint in hints:
-        print(f"hint: {hint}", file=sys.stderr)
+    streams.complain(message, *hints)
     return EXIT_ERROR

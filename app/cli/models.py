@@ -74,10 +74,11 @@ def chosen(settings: Settings) -> Choice:
     return choose(settings, read_machine(), existing_engines())
 
 
-def prepare(settings: Settings) -> Choice:
+def prepare(settings: Settings, *, absent: str = "it will be fetched while serving") -> Choice:
     """Make sure that there is something to serve with; says what it is on standard error.
 
     Of an automatic choice, a model that is here already is not kept waiting by mirrors: the server fetches better ones.
+    `absent` is what is said of these.
 
     Raises:
         UnknownModel: ASR_MODEL names one that cannot be served.
@@ -85,7 +86,7 @@ def prepare(settings: Settings) -> Choice:
     """
     store = ModelStore(settings)
     choice = first = chosen(settings)
-    later = "HF_HUB_OFFLINE is set" if settings.hf_hub_offline else "it will be fetched while serving"
+    later = "HF_HUB_OFFLINE is set" if settings.hf_hub_offline else absent
     why = f"it is not on this machine ({later})"
     best = best_here(choice, lambda model_id: store.locate(model_id) is not None, why)
     while choice.model_id != best.model_id:

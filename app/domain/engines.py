@@ -32,7 +32,7 @@ class Capabilities:
     and digits; `detects_language`, whether it tells languages apart by sound and can be made to hear one: if not,
     it hears whichever of its languages is spoken, and `Hypothesis.language` is read off the text. `mixes_languages`: it
     tells each piece's language well enough that a recording is not held to one. `language_model`: it decodes with a
-    separate one.
+    separate one. `continues`: told how a piece's text begins (`PieceRequest.prefix`), it goes on from there.
     """
 
     languages: frozenset[str]
@@ -50,6 +50,7 @@ class Capabilities:
     detects_language: bool = True
     mixes_languages: bool = False
     language_model: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,15 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class PieceRequest:
-    """A piece and its request's wishes: the unit that is recognised."""
+    """A piece and its request's wishes: the unit that is recognised.
+
+    `prefix` is how its text begins, where that is known; only for recognisers that go on from it, in a language that
+    the options name.
+    """
 
     piece: Piece
     options: RecognitionOptions
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +126,11 @@ class WaitingRequest:
 
     piece: WaitingPiece
     options: RecognitionOptions
+    prefix: str = ""
 
     def read(self) -> PieceRequest:
         """The request with its sound. May read from disk."""
-        return PieceRequest(self.piece.read(), self.options)
+        return PieceRequest(self.piece.read(), self.options, self.prefix)
 
 
 Said = Callable[[str], None]
@@ -223,6 +230,29 @@ class VoiceActivityDetector(Protocol):
 
     def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
         """Spans of speech in order, not overlapping. Blocking; reads the sound a stretch at a time."""
+        ...
+
+    def open(self) -> VoiceActivityStream:
+        """What listens to one live stream."""
+        ...
+
+
+class VoiceActivityStream(Protocol):
+    """Tells speech from silence while sound arrives. One caller at a time; keeps what it needs of what it heard."""
+
+    @property
+    def threshold(self) -> float:
+        """The least probability that counts as speech, unless the caller wants another."""
+        ...
+
+    def push(self, samples: Samples, *, last: bool = False) -> NDArray[np.float32]:
+        """Speech probabilities, 0..1, of the frames of 10 ms that are known now, each once and in order. Blocking.
+
+        With the `last` samples, of all that were left.
+
+        Raises:
+            EngineFailure: the model failed.
+        """
         ...
 
 

@@ -19,7 +19,9 @@
     │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
     │   │   ├── NoAudioStream        a container without a sound track
     │   │   └── AudioTooShort        less sound than a recogniser can hear
+    │   ├── AddressNotFetched        the recording at an address cannot be had, or must not
     │   ├── UploadTooSlow            nothing, or hardly anything, arrives
+    │   ├── SlowReader               a live stream's answers are not taken in
     │   ├── UploadTooLarge           more bytes than MAX_AUDIO_SIZE
     │   └── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
     ├── DeadlineExceeded             it takes longer than a request may
@@ -30,6 +32,8 @@
     │   └── VerificationFailed       the bytes on disk are not the catalog's
     ├── VoicesUnavailable            the database of enrolled voices cannot be used
     ├── VocabulariesUnavailable      the database of stored vocabularies cannot be used
+    ├── ConfigUnusable               a configuration cannot be read or used, or asks for what must not be dropped
+    ├── PortUnavailable              another program listens there, or this one may not
     └── EngineFailure                the machine's fault: a decoder or recogniser died
 
 A leaf knows its meaning (`code`, `param`), never an HTTP status: each protocol has one place that turns
@@ -133,8 +137,16 @@ class AudioTooShort(BadAudio):
     code = "audio_too_short"
 
 
+class AddressNotFetched(RequestError):
+    code = "audio_address_not_fetched"
+
+
 class UploadTooSlow(RequestError):
     code = "upload_too_slow"
+
+
+class SlowReader(RequestError):
+    code = "slow_reader"
 
 
 class UploadTooLarge(RequestError):
@@ -187,6 +199,14 @@ class VoicesUnavailable(SpeechError):
 
 class VocabulariesUnavailable(SpeechError):
     code = "vocabularies_unavailable"
+
+
+class ConfigUnusable(SpeechError):
+    code = "config_unusable"
+
+
+class PortUnavailable(SpeechError):
+    code = "port_unavailable"
 
 
 class EngineFailure(SpeechError):

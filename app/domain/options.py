@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.domain.hotwords import Hotword
+from app.domain.masking import Masking
 from app.domain.speakers import SpeakerOptions
 
 Task = Literal["transcribe", "translate"]
@@ -33,8 +34,10 @@ class RecognitionOptions:
     `punctuation` False takes marks out. `itn` writes numbers said as words in digits (None: where the recogniser does
     not).
     `timed` asks for segment and word times (costs an alignment), `logprobs` for every token's probability.
+    `draft` asks for a guess at speech that goes on: quick rather than right.
     `speakers` asks to tell speakers apart. `split_channels` recognises each channel by itself; its speaker then is the
     channel, named by `channel_roles` in order.
+    `masking` are terms that are not to be read in the text, applied one after the other; recognisers are not told.
     """
 
     language: str | None = None
@@ -47,7 +50,26 @@ class RecognitionOptions:
     task: Task = "transcribe"
     timed: bool = True
     logprobs: bool = False
+    draft: bool = False
     detection: SpeechDetection = field(default_factory=SpeechDetection)
     speakers: SpeakerOptions | None = None
     split_channels: bool = False
     channel_roles: tuple[str, ...] = ()
+    masking: tuple[Masking, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How a live stream is listened to.
+
+    `silence_seconds` of quiet end an utterance (None: no quiet does), and one that has lasted
+    `longest_seconds` ends at the next place fit for it. `partials` asks for texts while somebody speaks. `threshold`
+    0..1 is the least speech probability (None: the detector's own). `near_field` ignores what is quieter than a voice
+    at the microphone (None: as the server is set, or not).
+    """
+
+    silence_seconds: float | None = 0.8
+    longest_seconds: float = 60.0
+    partials: bool = True
+    threshold: float | None = None
+    near_field: bool | None = None

@@ -7,7 +7,7 @@ follows the values in the model's own configuration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from app.domain.engines import Samples
 
     Floats = NDArray[np.float32]
 
@@ -68,18 +70,29 @@ class FsmnVad:
 
     def speech_probabilities(self, sound: Sound) -> Floats:
         """One probability in 0..1 for each 10 ms of the sound."""
-        caches = [np.zeros(_CACHE_SHAPE, dtype=np.float32) for _ in range(_CACHES)]
+        caches = _fresh_caches()
         scores: list[Floats] = []
         for features in self._features(sound):
-            feed = {"speech": features[None], **{f"in_cache{index}": cache for index, cache in enumerate(caches)}}
-            outputs = run(self._session, None, feed, told="The voice activity detector failed.")
-            caches = [np.asarray(cache, dtype=np.float32) for cache in outputs[1:]]
-            posteriors = np.asarray(outputs[0], dtype=np.float32)
-            scores.append(1.0 - posteriors[0, :, 0])  # unit 0 is silence (sil_pdf_ids)
+            heard, caches = self.score(features, caches)
+            scores.append(heard)
         return np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
 
+    def open(self) -> FsmnVadStream:
+        """See VoiceActivityDetector.open."""
+        return FsmnVadStream(self)
+
+    def score(self, features: Floats, caches: Sequence[Floats]) -> tuple[Floats, list[Floats]]:
+        """Speech probabilities of stacked, unnormalised features (frames, 400) that follow those whose caches these
+        are; and the caches for what follows."""
+        normalised = self._normalisation(features)
+        feed = {"speech": normalised[None], **{f"in_cache{index}": cache for index, cache in enumerate(caches)}}
+        outputs = run(self._session, None, feed, told="The voice activity detector failed.")
+        posteriors = np.asarray(outputs[0], dtype=np.float32)
+        # Unit 0 is silence (sil_pdf_ids).
+        return 1.0 - posteriors[0, :, 0], [np.asarray(cache, dtype=np.float32) for cache in outputs[1:]]
+
     def _features(self, sound: Sound) -> Iterator[Floats]:
-        """Normalised stacked filter banks, a chunk of frames at a time: float32 of shape (frames, 400)."""
+        """Stacked filter banks, a chunk of frames at a time: float32 of shape (frames, 400)."""
         total = 1 + (round(sound.duration * SAMPLE_RATE) - _FRAME_SAMPLES) // _HOP_SAMPLES
         for first in range(0, total, _CHUNK_FRAMES):
             last = min(first + _CHUNK_FRAMES, total)
@@ -87,7 +100,47 @@ class FsmnVad:
             banks = filter_banks(sound.piece(low * FRAME, (high - 1) * FRAME + _FRAME_SAMPLES / SAMPLE_RATE))
             neighbours = np.arange(first, last)[:, None] + np.arange(-_CONTEXT, _CONTEXT + 1)
             neighbours = np.clip(neighbours - low, 0, len(banks) - 1)  # the ends repeat their own frame
-            yield self._normalisation(banks[neighbours].reshape(last - first, -1))
+            yield banks[neighbours].reshape(last - first, -1)
+
+
+class FsmnVadStream:
+    """One live stream's detector; see VoiceActivityStream. The same probabilities as for the whole sound at once."""
+
+    threshold = _THRESHOLD
+
+    def __init__(self, detector: FsmnVad) -> None:
+        self._detector = detector
+        self._caches = _fresh_caches()
+        self._samples = np.zeros(0, dtype=np.float32)  # of frames that are not whole
+        self._banks: Floats | None = None  # of frames that are not scored, and of those before them that they look at
+
+    def push(self, samples: Samples, *, last: bool = False) -> Floats:
+        """See VoiceActivityStream.push."""
+        self._samples = np.concatenate([self._samples, samples])
+        banks = filter_banks(self._samples)
+        self._samples = self._samples[len(banks) * _HOP_SAMPLES :]
+        if self._banks is None:
+            if not len(banks):
+                return np.zeros(0, dtype=np.float32)
+            self._banks = np.repeat(banks[:1], _CONTEXT, axis=0)  # the ends repeat their own frame
+        banks = np.concatenate([self._banks, banks])
+        if last:
+            banks = np.concatenate([banks, np.repeat(banks[-1:], _CONTEXT, axis=0)])
+        frames = max(0, len(banks) - 2 * _CONTEXT)
+        self._banks = banks[frames:]
+        scores = [np.zeros(0, dtype=np.float32)]
+        for first in range(0, frames, _CHUNK_FRAMES):
+            chunk = banks[first : min(first + _CHUNK_FRAMES, frames) + 2 * _CONTEXT]
+            windows = np.lib.stride_tricks.sliding_window_view(chunk, 2 * _CONTEXT + 1, axis=0)
+            heard, self._caches = self._detector.score(
+                np.ascontiguousarray(windows.transpose(0, 2, 1)).reshape(len(windows), -1), self._caches
+            )
+            scores.append(heard)
+        return np.concatenate(scores)
+
+
+def _fresh_caches() -> list[Floats]:
+    return [np.zeros(_CACHE_SHAPE, dtype=np.float32) for _ in range(_CACHES)]
 
 
 def spans_of(probabilities: Floats, duration: float, options: SpeechDetection) -> list[SpeechSpan]:

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from app.domain.errors import UnknownModel
 
-Role = Literal["asr", "vad", "speakers", "punctuation", "live_punctuation", "aligner"]
+Role = Literal["asr", "live_asr", "vad", "speakers", "punctuation", "live_punctuation", "aligner"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +323,16 @@ PARAFORMER_SEACO = _damo(
     ),
 )
 
+PARAFORMER_ONLINE = _damo(
+    "paraformer-large-online",
+    role="live_asr",
+    engine="paraformer_online",
+    title="Streaming Paraformer large: text of live speech as it is spoken (ONNX, int8)",
+    repo="speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online-onnx",
+    languages="Chinese good, English words in it",
+    extra=(HubFile("am.mvn"), HubFile("decoder_quant.onnx")),
+)
+
 CT_PUNC = _damo(
     "ct-punc",
     role="punctuation",
@@ -430,7 +440,7 @@ PHONE_CALL = RecordingEntry(
 CATALOG = Catalog(
     models=(
         *(WHISPER_BASE, PARAFORMER_LARGE, PARAFORMER_SEACO, QWEN3_ASR_LARGE, QWEN3_ASR_SMALL),
-        *(FSMN_VAD, CT_PUNC, CT_PUNC_ZH, CT_PUNC_LIVE, SPEAKERS, QWEN3_ALIGNER),
+        *(FSMN_VAD, CT_PUNC, CT_PUNC_ZH, SPEAKERS, QWEN3_ALIGNER, PARAFORMER_ONLINE, CT_PUNC_LIVE),
     ),
     recordings=(PHONE_CALL,),
 )

@@ -19,7 +19,10 @@ from app.domain.errors import ModelStoreError
 
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.json", "model.pt"
 PUNCTUATION, LIVE_PUNCTUATION = "CTTransformer", "CTTransformerStreaming"
-_KINDS = ("Paraformer", "BiCifParaformer", "SeacoParaformer", PUNCTUATION, LIVE_PUNCTUATION)
+STREAMING = "ParaformerStreaming"
+ON_CPU = (STREAMING, PUNCTUATION, LIVE_PUNCTUATION)
+"""Kinds that are served on a CPU only, where fp16 is of no use."""
+_KINDS = ("Paraformer", "BiCifParaformer", "SeacoParaformer", *ON_CPU)
 PARTS = ("encoder", "decoder", "predictor", "seaco_decoder", "bias_encoder")
 """What config.yaml may choose by name, each with its `_conf`."""
 _UNUSED = ("ctc.", "criterion")

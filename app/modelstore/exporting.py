@@ -6,16 +6,13 @@ A graph is kept only after it gave what torch gives.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import shutil
 import tempfile
-import types
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -24,7 +21,7 @@ from app.domain.errors import ModelStoreError
 from app.modelstore.checkpoints import (
     CONFIG,
     LIVE_PUNCTUATION,
-    PARTS,
+    ON_CPU,
     PUNCTUATION,
     TOKENS,
     WEIGHTS,
@@ -36,34 +33,19 @@ from app.modelstore.checkpoints import (
     read_tokens,
     read_weights,
 )
+from app.modelstore.graphs import DECODER, EXPORTED, MODEL, Graph, graphs_of
 from app.modelstore.halving import halve
 
 Progress = Callable[[str], None]
 
 _COPIED = (CONFIG, TOKENS, "am.mvn", "seg_dict", "jieba_usr_dict", "configuration.json")
-_EXPORTED = frozenset({"model.onnx", "model_quant.onnx", "model_fp16.onnx", "model_eb.onnx", "model_eb_quant.onnx"})
+_IN_INTEGERS = (MODEL, DECODER)
+"""What is written in int8, too; the others are small."""
 _OPSET = 14
-_FEW_TERMS = 50
-"""Hotwords that SeACo's decoder attends to at once; of more, those that the piece is most like."""
-_FRAMES, _TERMS = 84, 7
-"""Size of the trial: five seconds of features, and hotwords. Other sizes than those it is traced with."""
 _ALIKE = 1e-3
 """How far a graph's log probabilities may be from torch's."""
 _HALF_ALIKE = 0.02
 """How far the weights that time tokens, which are up to 1, may be from torch's in fp16."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Graph:
-    """A torch module to be written as `file`, what it is traced and tried with, and what its tensors are called."""
-
-    file: str
-    module: Any
-    traced: tuple[Any, ...]
-    trial: tuple[Any, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    axes: dict[str, dict[int, str]]
 
 
 def export(
@@ -71,16 +53,17 @@ def export(
 ) -> list[Path]:
     """Write the checkpoint in folder `checkpoint` to folder `target` as ONNX; returns the files that are there now.
 
-    `model.onnx`, with `quantize` also `model_quant.onnx`, with `fp16` also `model_fp16.onnx`, and for models with
-    hotwords `model_eb.onnx`. Nothing appears in `target` before all of it was tried; what an earlier export left there
-    is replaced. Blocking: a minute and six gigabytes of memory for a large model.
+    `model.onnx`, with `quantize` also `model_quant.onnx`, with `fp16` also `model_fp16.onnx`; for models with hotwords
+    `model_eb.onnx`, for the streaming one `decoder.onnx` and, with `quantize`, `decoder_quant.onnx`. Nothing appears in
+    `target` before all of it was tried; what an earlier export left there is replaced. Blocking: a minute and six
+    gigabytes of memory for a large model.
 
     Raises:
         ModelStoreError: torch or FunASR is not installed, the checkpoint is no such model or is broken (the message
             names the file), it has no use for fp16, or `target` cannot be written.
     """
     config = read_config(checkpoint)
-    if fp16 and config["model"] in (PUNCTUATION, LIVE_PUNCTUATION):
+    if fp16 and config["model"] in ON_CPU:
         raise ModelStoreError(f"{config['model']} is not served on a GPU: export it without fp16.")
     tokens = read_tokens(checkpoint)
     torch, funasr = framework("torch"), framework("funasr.register")
@@ -89,15 +72,15 @@ def export(
         model = build(funasr.tables, config, len(tokens))
     fill(model, read_weights(torch, checkpoint / WEIGHTS))
     with blamed(f"{CONFIG} of the checkpoint describes layers that cannot be exported"):
-        graphs = _graphs(torch, model, config, len(tokens))
+        graphs = graphs_of(torch, model, config, len(tokens))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-export-") as work:
             for graph in graphs:
                 _write(torch, graph, Path(work), progress)
-                if quantize and graph.file == "model.onnx":
+                if quantize and graph.file in _IN_INTEGERS:
                     _quantise(graph, Path(work), str(config["model"]), progress)
-                if fp16 and graph.file == "model.onnx":
+                if fp16 and graph.file == MODEL:
                     _halve(graph, Path(work), progress)
             for name in _COPIED:
                 if (checkpoint / name).is_file():
@@ -107,136 +90,7 @@ def export(
         raise ModelStoreError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
-def _graphs(torch: Any, model: Any, config: dict[str, Any], vocabulary: int) -> list[_Graph]:
-    """What is to be written, with FunASR's own rewriting of layers for ONNX.
-
-    Its rewriting takes a longest length and ignores it (`sequence_mask` counts up to what it is given), so that graphs
-    have no limit; the trial is longer than what is traced, to see that.
-    """
-    named = {name: config[name] for name in PARTS if name in config}
-    scripts = model.export(**named, type="onnx", device="cpu", max_seq_len=512)
-    graph, *encoders = scripts if isinstance(scripts, (list, tuple)) else [scripts]
-    kind = config["model"]
-    if kind == PUNCTUATION:
-        return [_punctuation(torch, graph, vocabulary)]
-    if kind == LIVE_PUNCTUATION:
-        return [_live_punctuation(torch, graph, vocabulary)]
-    if kind == "Paraformer":
-        graph.forward = types.MethodType(_paraformer, graph)
-    if kind == "SeacoParaformer":
-        graph.no_bias = int(model.NO_BIAS)
-        graph.forward = types.MethodType(_seaco, graph)
-    return [_acoustic(torch, graph, kind), *(_bias_encoder(torch, one, vocabulary) for one in encoders)]
-
-
-def _acoustic(torch: Any, module: Any, kind: str) -> _Graph:
-    size = int(module.encoder.model.encoders0[0].in_size)
-    outputs = ("alphas",) if kind == "Paraformer" else ("us_alphas", "us_cif_peak")
-    biased = kind == "SeacoParaformer"
-    generator = torch.Generator().manual_seed(0)
-
-    def noise(batch: int, frames: int, terms: int) -> tuple[Any, ...]:
-        lengths = torch.linspace(frames / 2, frames, batch + 1)[1:].int()
-        speech = torch.randn(batch, frames, size, generator=generator)
-        width = int(module.encoder.model.output_size())
-        bias = (torch.randn(batch, terms, width, generator=generator),) if biased else ()
-        return speech, lengths, *bias
-
-    axes = {"speech": {0: "batch_size", 1: "feats_length"}, "speech_lengths": {0: "batch_size"}}
-    axes |= {"bias_embed": {0: "batch_size", 1: "num_hotwords"}} if biased else {}
-    axes |= {"logits": {0: "batch_size", 1: "logits_length"}, "token_num": {0: "batch_size"}}
-    axes |= {name: {0: "batch_size", 1: "alphas_length"} for name in outputs}
-    return _Graph(
-        "model.onnx",
-        module,
-        traced=noise(2, 30, 3),
-        trial=noise(1, _FRAMES, _TERMS),
-        inputs=("speech", "speech_lengths", *(("bias_embed",) if biased else ())),
-        outputs=("logits", "token_num", *outputs),
-        axes=axes,
-    )
-
-
-def _bias_encoder(torch: Any, module: Any, vocabulary: int) -> _Graph:
-    def terms(count: int) -> tuple[Any, ...]:
-        generator = torch.Generator().manual_seed(0)
-        return (torch.randint(0, vocabulary, (count, 10), generator=generator).int(),)
-
-    axes = {"hotword": {0: "num_hotwords"}, "hw_embed": {1: "num_hotwords"}}
-    return _Graph("model_eb.onnx", module, terms(6), terms(_TERMS), ("hotword",), ("hw_embed",), axes)
-
-
-def _punctuation(torch: Any, module: Any, vocabulary: int) -> _Graph:
-    def text(batch: int, length: int) -> tuple[Any, ...]:
-        generator = torch.Generator().manual_seed(0)
-        words = torch.randint(0, vocabulary, (batch, length), generator=generator).int()
-        return words, torch.linspace(length / 2, length, batch + 1)[1:].int()
-
-    axes = {
-        "inputs": {0: "batch_size", 1: "feats_length"},
-        "text_lengths": {0: "batch_size"},
-        "logits": {0: "batch_size", 1: "logits_length"},
-    }
-    return _Graph("model.onnx", module, text(2, 120), text(1, 200), ("inputs", "text_lengths"), ("logits",), axes)
-
-
-def _live_punctuation(torch: Any, module: Any, vocabulary: int) -> _Graph:
-    """One text at a time, with what each token may attend to: in the last layer, and in the others."""
-
-    def text(length: int, pause: int) -> tuple[Any, ...]:
-        generator = torch.Generator().manual_seed(0)
-        words = torch.randint(0, vocabulary, (1, length), generator=generator).int()
-        vad = torch.ones(1, 1, length, length)
-        vad[..., : pause - 1, pause:] = 0
-        return words, torch.tensor([length]).int(), vad, torch.ones(1, 1, length, length).tril()
-
-    masks = ("vad_masks", "sub_masks")
-    axes = {"inputs": {1: "feats_length"}, "logits": {1: "logits_length"}}
-    axes |= {name: {2: "feats_length1", 3: "feats_length2"} for name in masks}
-    inputs = ("inputs", "text_lengths", *masks)
-    return _Graph("model.onnx", module, text(120, 50), text(200, 130), inputs, ("logits",), axes)
-
-
-def _paraformer(self: Any, speech: Any, speech_lengths: Any) -> tuple[Any, ...]:
-    """FunASR's own graph, and the weights that time tokens: [batch, frames + 1]."""
-    encoded, lengths = self.encoder(speech=speech, speech_lengths=speech_lengths)
-    embeds, count, alphas, _ = self.predictor(encoded, self.make_pad_mask(lengths)[:, None, :])
-    count = count.floor().int()
-    scores, _ = self.decoder(encoded, lengths, embeds, count)
-    return scores.log_softmax(-1), count, alphas
-
-
-def _seaco(self: Any, speech: Any, speech_lengths: Any, bias_embed: Any) -> tuple[Any, ...]:
-    """What SeACo computes in torch. FunASR's own graph differs where there are more than fifty hotwords: it may drop
-    the "none of these", and in a batch all rows attend to what the first is like."""
-    encoded, lengths = self.encoder(speech=speech, speech_lengths=speech_lengths)
-    mask = self.make_pad_mask(lengths)[:, None, :]
-    embeds, count, _, _ = self.predictor(encoded, mask)
-    count = count.floor().int()
-    scores, hidden, _ = self.decoder(encoded, lengths, embeds, count, return_hidden=True, return_both=True)
-    terms, number = _likely_terms(self, bias_embed, hidden, count)
-    heard, _ = self.seaco_decoder(terms, number, embeds, count)
-    written, _ = self.seaco_decoder(terms, number, hidden, count)
-    biased = self.hotword_output_layer(heard + written).log_softmax(-1)
-    none = (biased.argmax(-1) == self.no_bias).float().unsqueeze(-1)
-    alphas, peaks = self.predictor.get_upsample_timestmap(encoded, mask, count)
-    return scores.log_softmax(-1) * none + biased * (1 - none), count, alphas, peaks
-
-
-def _likely_terms(self: Any, bias_embed: Any, hidden: Any, count: Any) -> tuple[Any, Any]:
-    """The embeddings a row of the batch attends to, and how many they are: all, or of more than `_FEW_TERMS` those with
-    the most attention and, at the end, the last ("none of these"). In operations that a trace keeps."""
-    torch = importlib.import_module("torch")
-    every = torch.ones_like(bias_embed[:, :, 0]).sum(-1)
-    said = self.make_pad_mask(count)[:, None, :, None]
-    attention = (self.seaco_decoder.forward_asf6(bias_embed, every, hidden, count) * said).sum(dim=(1, 2))
-    order = attention.sort(dim=-1, descending=True)[1][:, :_FEW_TERMS]
-    best = bias_embed.gather(1, order[:, :, None].expand(-1, -1, bias_embed.shape[-1]))
-    number = every.clamp(max=_FEW_TERMS) + (every > _FEW_TERMS).float()
-    return torch.cat([best, bias_embed[:, -1:]], dim=1)[:, : number.max().long()], number
-
-
-def _write(torch: Any, graph: _Graph, work: Path, progress: Progress) -> None:
+def _write(torch: Any, graph: Graph, work: Path, progress: Progress) -> None:
     progress(f"writing {graph.file}")
     with blamed(f"{graph.file} cannot be written"), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -251,7 +105,7 @@ def _write(torch: Any, graph: _Graph, work: Path, progress: Progress) -> None:
             output_names=list(graph.outputs),
             dynamic_axes=graph.axes,
         )
-    wanted = [output.numpy() for output in (expected if isinstance(expected, tuple) else (expected,))]
+    wanted = [output.numpy() for output in _flat(expected)]
     given = _tried(graph, work / graph.file)
     same = len(given) == len(wanted) and all(
         one.shape == other.shape and np.allclose(one, other, atol=_ALIKE, rtol=_ALIKE)
@@ -261,7 +115,14 @@ def _write(torch: Any, graph: _Graph, work: Path, progress: Progress) -> None:
         raise ModelStoreError(f"{graph.file} does not give what torch gives: this model cannot be exported.")
 
 
-def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
+def _flat(outputs: Any) -> list[Any]:
+    """Tensors in order, as a graph gives them, of what a module gives."""
+    if isinstance(outputs, list | tuple):
+        return [tensor for one in cast("list[Any]", outputs) for tensor in _flat(one)]
+    return [outputs]
+
+
+def _quantise(graph: Graph, work: Path, kind: str, progress: Progress) -> None:
     """Weights to integers, each column scaled by itself, but for the last layer's.
 
     Signed ones of seven bits: with eight, sums overflow on processors without VNNI (6.0 % of the tiny model's tokens
@@ -292,7 +153,7 @@ def _quantise(graph: _Graph, work: Path, kind: str, progress: Progress) -> None:
     _tried(graph, path)
 
 
-def _halve(graph: _Graph, work: Path, progress: Progress) -> None:
+def _halve(graph: Graph, work: Path, progress: Progress) -> None:
     path = work / graph.file.replace(".onnx", "_fp16.onnx")
     progress(f"writing {path.name}")
     onnx = framework("onnx")
@@ -306,7 +167,7 @@ def _halve(graph: _Graph, work: Path, progress: Progress) -> None:
         raise ModelStoreError(f"{path.name} does not give what {graph.file} gives: this model cannot be had in fp16.")
 
 
-def _tried(graph: _Graph, path: Path) -> list[Any]:
+def _tried(graph: Graph, path: Path) -> list[Any]:
     """What the graph in `path` gives for the trial."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -330,6 +191,6 @@ def _place(work: Path, target: Path) -> list[Path]:
         return [target / name for name in names]
     for name in names:
         (work / name).replace(target / name)
-    for name in _EXPORTED - set(names):
+    for name in EXPORTED - set(names):
         (target / name).unlink(missing_ok=True)
     return [target / name for name in names]

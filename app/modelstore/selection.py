@@ -26,6 +26,8 @@ _WITHOUT_TIMES = frozenset({"qwen3"})
 """Engines whose words get their times from an aligner."""
 _WITHOUT_MARKS = frozenset({"paraformer"})
 """Engines that write no marks."""
+_HEARD_LIVE_BY_ANOTHER = frozenset({"paraformer"})
+"""Engines whose family has a model that hears speech while it is spoken."""
 
 LARGE_GPU_BYTES = 31 * GIBIBYTE
 """What a card sold as 32 GB reports at least: 32,607 or 32,510 MiB, never the full 32,768."""
@@ -101,12 +103,17 @@ def best_here(choice: Choice, here: Callable[[str], bool], why: str) -> Choice:
 
 def wanted(settings: Settings, choice: Choice, catalog: Catalog = CATALOG) -> tuple[str, ...]:
     """Ids of what is served better with, and without where it cannot be had: what tells speakers apart, what sets marks
-    into the text of a model that writes none, and what times the words of one that does not."""
+    into the text of a model that writes none, what times the words of one that does not, and what hears live speech
+    beside one that hears whole pieces only."""
     chosen = catalog.model(choice.model_id)
+    engine = chosen.engine if chosen is not None else ""
+    marks = settings.asr_enable_punctuation and engine in _WITHOUT_MARKS
     roles: dict[str, bool] = {
-        "punctuation": settings.asr_enable_punctuation and chosen is not None and chosen.engine in _WITHOUT_MARKS,
+        "punctuation": marks,
+        "live_punctuation": marks and settings.asr_enable_realtime_punc,
+        "live_asr": engine in _HEARD_LIVE_BY_ANOTHER,
         "speakers": settings.speaker_diarization != "off",
-        "aligner": settings.asr_enable_aligner and chosen is not None and chosen.engine in _WITHOUT_TIMES,
+        "aligner": settings.asr_enable_aligner and engine in _WITHOUT_TIMES,
     }
     found: dict[str, str] = {}
     for entry in catalog.models:
@@ -159,6 +166,8 @@ def _obstacle(
 ) -> str | None:
     if entry is None or entry.engine not in engines:
         return "this version has no engine for it yet"
+    if entry.role == "live_asr":
+        return "it only helps another model with live speech"
     if entry.role != "asr":
         return "it does not recognise speech"
     if missing := missing_packages(entry, installed):

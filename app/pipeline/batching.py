@@ -10,24 +10,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.domain.engines import BatchRecognizer, Hypothesis, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded
+from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
-from app.pipeline.turns import Turn, Turns
+from app.pipeline.turns import Turn, Turns, Urgency
 
 BOUND = 65_536
 """Pieces that may wait. Admission and the few pieces a request sends ahead keep far below it; a waiting piece holds no
 sound, so that even this many are small."""
+_STEP_SECONDS = 0.5
+"""How long a call may take while somebody listens live, if it is more than one piece: what was said waits for it."""
+_GUESSES = 3
+"""Calls of guesses in a row while something else waits: a recogniser with one call at a time would do nothing else."""
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     request: WaitingRequest
+    turn: Turn
     key: Hashable
     cost: float
     done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -36,14 +43,26 @@ class _Waiting:
 class Batcher:
     """Batches pieces for one recogniser. Belongs to one event loop."""
 
-    def __init__(self, recognizer: BatchRecognizer, executor: Executor, *, bound: int = BOUND) -> None:
+    def __init__(self, recognizer: BatchRecognizer, computing: Computing, *, bound: int = BOUND) -> None:
         self._recognizer = recognizer
-        self._executor = executor
+        self._computing = computing
         self._bound = bound
         self._turns: Turns[_Waiting] = Turns()
         self._running = 0
+        self._drafts = 0
+        self._guesses = 0  # calls of guesses since there was another one
+        self._listeners = 0
         self._calls: set[asyncio.Task[None]] = set()
         self._speed = Speed()
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """While somebody listens live, no call is a long one."""
+        self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
 
     @property
     def waiting(self) -> int:
@@ -63,7 +82,7 @@ class Batcher:
         """
         if len(self._turns) >= self._bound:
             raise Overloaded("Too much is waiting to be recognised. Try again later.", retry_after=10.0)
-        waiting = _Waiting(request, self._recognizer.batch_key(request), self._recognizer.cost(request))
+        waiting = _Waiting(request, turn, self._recognizer.batch_key(request), self._recognizer.cost(request))
         self._turns.add(waiting, turn)
         # Pieces that arrive in the same turn of the loop are seen together, so that they can share a call.
         asyncio.get_running_loop().call_soon(self._dispatch)
@@ -75,6 +94,7 @@ class Batcher:
     def _dispatch(self) -> None:
         while self._running < self._recognizer.parallel_calls and (batch := self._next_batch()):
             self._running += 1
+            self._drafts += _drafts(batch)
             call = asyncio.get_running_loop().create_task(self._call(batch))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
@@ -82,26 +102,44 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         """One call's worth: whoever is next and, in turns, others with the same key, as far as the cost allows.
 
-        A call takes no more than its share of what waits: two pieces and two idle threads make two calls.
+        A call takes no more than its share of what waits: two pieces and two idle threads make two calls. Drafts but
+        first ones leave a call free, if there are several: what was said must not wait for guesses at what is being
+        said.
         """
-        share = -(-len(self._turns) // self._recognizer.parallel_calls)
+        parallel = self._recognizer.parallel_calls
+        share = -(-len(self._turns) // parallel)
+        room_for_drafts = self._drafts < max(1, parallel - 1) and self._guesses < _GUESSES
         batch: list[_Waiting] = []
         cost = 0.0
 
         def fits(waiting: _Waiting) -> bool:
+            if waiting.turn.urgency is Urgency.DRAFT and not room_for_drafts:
+                return False
             # One given up in this turn of the loop still stands in line, and is taken out by who gave it up.
-            return not waiting.done.done() and _fits(waiting, batch, self._recognizer.batch_cost - cost)
+            return not waiting.done.done() and _fits(waiting, batch, self._most_cost - cost)
 
         while len(batch) < share and (waiting := self._turns.take(fits)):
             batch.append(waiting)
             cost += waiting.cost
+        if not batch and not room_for_drafts and self._drafts < max(1, parallel - 1):
+            self._guesses = 0  # nobody else waits
+            return self._next_batch() if len(self._turns) else []
+        self._guesses = self._guesses + 1 if _drafts(batch) else 0
         return batch
+
+    @property
+    def _most_cost(self) -> float:
+        """What a call may cost."""
+        whole = self._recognizer.batch_cost
+        second = self._speed.seconds(1.0)
+        return min(whole, _STEP_SECONDS / second) if self._listeners and second else whole
 
     async def _call(self, batch: list[_Waiting]) -> None:
         outcomes: list[Hypothesis | EngineFailure] = [EngineFailure("the recogniser was stopped") for _ in batch]
         try:
             outcomes = await self._outcomes(batch)
         finally:
+            self._drafts -= _drafts(batch)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 _settle(waiting.done, outcome)
             self._running -= 1
@@ -109,9 +147,9 @@ class Batcher:
 
     async def _outcomes(self, batch: list[_Waiting]) -> list[Hypothesis | EngineFailure]:
         """Results in order. If the call fails, each piece is tried alone: only the guilty one fails."""
-        loop = asyncio.get_running_loop()
+        urgency = min(waiting.turn.urgency for waiting in batch)
         try:
-            heard, seconds = await loop.run_in_executor(self._executor, self._recognize, batch)
+            heard, seconds = await self._computing.run(partial(self._recognize, batch), urgency)
             self._speed.learn(sum(waiting.cost for waiting in batch), seconds)
             if len(heard) != len(batch):
                 raise EngineFailure("the recogniser lost a piece")
@@ -139,6 +177,11 @@ def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailur
         done.set_exception(outcome)
     else:
         done.set_result(outcome)
+
+
+def _drafts(batch: list[_Waiting]) -> bool:
+    """Whether a call makes guesses."""
+    return any(waiting.turn.urgency is Urgency.DRAFT for waiting in batch)
 
 
 def _fits(waiting: _Waiting, batch: list[_Waiting], room: float) -> bool:

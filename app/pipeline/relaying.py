@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import Executor
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from app.domain.engines import ContinuousRecognizer, Hypothesis, Said, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded, SpeechError
 from app.pipeline.batching import BOUND
+from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
-from app.pipeline.turns import Turn, Turns
+from app.pipeline.turns import Turn, Turns, Urgency
 
 _logger = logging.getLogger(__name__)
 
@@ -23,15 +25,16 @@ _logger = logging.getLogger(__name__)
 @dataclass(slots=True, eq=False)
 class _Waiting:
     request: WaitingRequest
+    urgency: Urgency
     said: Said | None
     done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     call: asyncio.Task[None] | None = None
 
 
 class Relay:
-    """Hands pieces on to one recogniser. Belongs to one event loop; `reading` are the threads that read sound."""
+    """Hands pieces on to one recogniser. Belongs to one event loop; `reading` is where sound is read."""
 
-    def __init__(self, recognizer: ContinuousRecognizer, reading: Executor, *, bound: int = BOUND) -> None:
+    def __init__(self, recognizer: ContinuousRecognizer, reading: Computing, *, bound: int = BOUND) -> None:
         self._recognizer = recognizer
         self._reading = reading
         self._bound = bound
@@ -39,6 +42,11 @@ class Relay:
         self._running = 0
         self._calls: set[asyncio.Task[None]] = set()
         self._speed = Speed()
+
+    @contextmanager
+    def listening(self) -> Generator[None]:
+        """While somebody listens live. What batches by itself needs no telling."""
+        yield
 
     @property
     def waiting(self) -> int:
@@ -61,7 +69,7 @@ class Relay:
         """
         if len(self._turns) >= self._bound:
             raise Overloaded("Too much is waiting to be recognised. Try again later.", retry_after=10.0)
-        waiting = _Waiting(request, said)
+        waiting = _Waiting(request, turn.urgency, said)
         self._turns.add(waiting, turn)
         self._dispatch()
         try:
@@ -82,7 +90,7 @@ class Relay:
         failure: SpeechError = EngineFailure("The recogniser was stopped.")
         try:
             started, beside = time.monotonic(), self._running
-            request = await asyncio.get_running_loop().run_in_executor(self._reading, waiting.request.read)
+            request = await self._reading.run(waiting.request.read, waiting.urgency)
             hypothesis = await self._recognizer.hear(request, waiting.said)
             # As many as were beside it took about as long.
             together = self._recognizer.cost(request) * max(beside, self._running)

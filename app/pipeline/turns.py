@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 
 
+class Urgency(IntEnum):
+    """What somebody waits for at this moment goes first. Of live speech, what was said before guesses at what is being
+    said, which are worth nothing when they are late; and the first guess, which shows that somebody is heard, before
+    better ones."""
+
+    FINAL = 0
+    FIRST_DRAFT = 1
+    DRAFT = 2
+    FILE = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """In whose name a piece waits: a request, the key it came with, and whether somebody is listening live."""
+    """In whose name a piece waits: a request, the key it came with, and how urgent it is."""
 
     request: Hashable
     key: Hashable = ""
-    live: bool = False
+    urgency: Urgency = Urgency.FILE
 
 
 class Turns(Generic[_T]):
     """Waiting items. Only who was served goes to the back of the line, so nobody starves."""
 
     def __init__(self) -> None:
-        self._lines: dict[bool, OrderedDict[Hashable, OrderedDict[Hashable, deque[_T]]]] = {
-            True: OrderedDict(),
-            False: OrderedDict(),
+        self._lines: dict[Urgency, OrderedDict[Hashable, OrderedDict[Hashable, deque[_T]]]] = {
+            urgency: OrderedDict() for urgency in Urgency
         }
         self._count = 0
 
@@ -34,19 +45,18 @@ class Turns(Generic[_T]):
 
     def add(self, item: _T, turn: Turn) -> None:
         """Put `item` behind what its request has waiting already."""
-        requests = self._lines[turn.live].setdefault(turn.key, OrderedDict())
+        requests = self._lines[turn.urgency].setdefault(turn.key, OrderedDict())
         requests.setdefault(turn.request, deque()).append(item)
         self._count += 1
 
     def take(self, fits: Callable[[_T], bool]) -> _T | None:
         """The next item that `fits`; None when none does. A request's items are never overtaken by its own."""
-        for live in (True, False):
-            line = self._lines[live]
+        for urgency, line in self._lines.items():
             for key, requests in line.items():
                 for request, items in requests.items():
                     if fits(items[0]):
                         item = items[0]
-                        self._drop(item, Turn(request, key, live))
+                        self._drop(item, Turn(request, key, urgency))
                         if request in requests:
                             requests.move_to_end(request)
                         if key in line:
@@ -56,11 +66,11 @@ class Turns(Generic[_T]):
 
     def remove(self, item: _T, turn: Turn) -> None:
         """Take `item` out wherever it waits; nothing happens when it does not."""
-        if item in self._lines[turn.live].get(turn.key, {}).get(turn.request, ()):
+        if item in self._lines[turn.urgency].get(turn.key, {}).get(turn.request, ()):
             self._drop(item, turn)
 
     def _drop(self, item: _T, turn: Turn) -> None:
-        line = self._lines[turn.live]
+        line = self._lines[turn.urgency]
         requests = line[turn.key]
         items = requests[turn.request]
         items.remove(item)

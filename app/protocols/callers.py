@@ -9,7 +9,7 @@ from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.service.admission import Caller
-from app.service.auth import KeyRing
+from app.service.auth import KeyRing, key_headers
 
 # Shows the key field in the documentation and checks nothing: keys are checked before a body is read.
 _documented_key = HTTPBearer(auto_error=False, description="One of API_KEYS; anything when none is set.")
@@ -23,4 +23,4 @@ def caller(request: Request) -> Caller:
         patience = float(request.headers.get("x-stainless-read-timeout", ""))
     except ValueError:
         patience = math.nan
-    return Caller(keyring.owner(request.headers.raw), patience if 0 < patience < math.inf else None)
+    return Caller(keyring.owner(key_headers(request.scope)), patience if 0 < patience < math.inf else None)

@@ -59,6 +59,7 @@ class Health(Ready):
     language_model: bool = Field(description="Whether the default model decodes with a language model.")
     threads: int = Field(description="Compute threads of all engines together.")
     active_requests: int
+    active_streams: int = Field(description="Live streams that go on.")
     waiting_pieces: int = Field(description="Pieces of recordings that wait for a recogniser.")
 
 
@@ -94,6 +95,7 @@ async def health(request: Request) -> Health:
         language_model=service.has_language_model,
         threads=service.settings.threads,
         active_requests=service.active,
+        active_streams=service.active_streams,
         waiting_pieces=service.waiting_pieces,
     )
 

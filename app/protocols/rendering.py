@@ -1,4 +1,4 @@
-"""A transcript as plain text, SubRip and WebVTT: what several protocols hand out, drawn once.
+"""A transcript as plain text, lines with speakers, SubRip and WebVTT: what several protocols hand out, drawn once.
 
 Subtitle cues are cut from words, so that a cue is read in the time it is shown: at most 7 seconds and two lines,
 whole words, preferably ending where the speaker breathes. A segment without word times is one cue.
@@ -22,6 +22,8 @@ WIDE_CHARACTER = 2.5
 """Width of a Chinese, Japanese or Korean character in Latin ones: sixteen make a line."""
 PAUSE_SECONDS = 1.5
 """Silence that always ends a cue: nothing should stand on screen while nobody speaks."""
+BRACKETED = "[{}] "
+"""How cues begin that say who speaks."""
 
 _SENTENCE_ENDS = frozenset("。！？!?.…")
 _CLAUSE_ENDS = frozenset("，、；：,;:—–")
@@ -46,11 +48,21 @@ def plain_text(transcript: Transcript) -> str:
     return f"{text}\n" if text else ""
 
 
-def srt(transcript: Transcript, label: Label = _ENGLISH) -> str:
-    """SubRip: numbered cues, a comma before the milliseconds. Where speakers are known, `label` says who speaks."""
+def spk(transcript: Transcript, label: Label) -> str:
+    """A line for each segment: who speaks, by `label`, a colon, and the words; the words alone where nobody knows.
+
+    Every line ends in a newline; segments without text have none. Nothing at all when nothing was said.
+    """
+    lines = ((segment.speaker, _flat(segment.text)) for segment in transcript.segments)
+    return "".join(f"{_flat(label(who))}: {text}\n" if who else f"{text}\n" for who, text in lines if text)
+
+
+def srt(transcript: Transcript, label: Label = _ENGLISH, *, prefix: str = BRACKETED) -> str:
+    """SubRip: numbered cues, a comma before the milliseconds. Where speakers are known, `label` says who speaks, and
+    `prefix` how a cue begins with that."""
     blocks = (
         f"{number}\n{_stamp(cue.start, ',')} --> {_stamp(cue.end, ',')}\n{_srt_text(cue)}\n\n"
-        for number, cue in enumerate(cues(transcript.segments, label), start=1)
+        for number, cue in enumerate(cues(transcript.segments, label, prefix), start=1)
     )
     return "".join(blocks)
 
@@ -64,13 +76,14 @@ def vtt(transcript: Transcript, label: Label = _ENGLISH) -> str:
     return "WEBVTT\n\n" + "".join(blocks)
 
 
-def cues(segments: Iterable[Segment], label: Label = _ENGLISH) -> list[Cue]:
+def cues(segments: Iterable[Segment], label: Label = _ENGLISH, prefix: str = BRACKETED) -> list[Cue]:
     """Every segment's cues in order of their starts (people may speak at once); segments without text have none."""
-    return sorted((cue for segment in segments for cue in _segment_cues(segment, label)), key=lambda cue: cue.start)
+    found = (cue for segment in segments for cue in _segment_cues(segment, label, prefix))
+    return sorted(found, key=lambda cue: cue.start)
 
 
-def _segment_cues(segment: Segment, label: Label) -> list[Cue]:
-    prefix = f"[{_flat(label(segment.speaker))}] " if segment.speaker else ""
+def _segment_cues(segment: Segment, label: Label, shape: str) -> list[Cue]:
+    prefix = shape.format(_flat(label(segment.speaker))) if segment.speaker else ""
     text = _flat(segment.text)
     words = tuple(word for word in segment.words if word.text.strip())
     # Text that was rewritten after recognition (digits for spoken numbers, say) no longer adds up from its words;

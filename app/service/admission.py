@@ -128,8 +128,7 @@ class Admission:
         self._max_requests = max_requests
         self._max_wait = max_wait
         self._timeout = timeout
-        kept_free = max_requests // (2 * keys) if keys > 1 else 0
-        self._max_of_a_key = max_requests - kept_free * (keys - 1) if kept_free else max_requests
+        self._max_of_a_key = most_of_a_key(max_requests, keys)
         self._inside: dict[Ticket, None] = {}
         self.usual_work = 0.0
 
@@ -199,3 +198,9 @@ class Admission:
 
 def _clamped(seconds: float) -> float:
     return min(max(seconds, _LEAST_RETRY), _MOST_RETRY)
+
+
+def most_of_a_key(places: int, keys: int) -> int:
+    """How many of all `places` one key may take, so that some are kept free for each of the others."""
+    kept_free = places // (2 * keys) if keys > 1 else 0
+    return places - kept_free * (keys - 1)

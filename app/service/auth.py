@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
 
 _KEY_HEADERS = (b"x-nls-token", b"api-key")
+_QUERY_KEYS = ("token", "x_nls_token", "X-NLS-Token", "api_key")
+"""Where those put their key who cannot set headers: browsers' sockets, and some of Alibaba's services."""
 
 
 class KeyRing:
@@ -49,6 +54,15 @@ def presented_keys(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
             keys.append(key.strip())
     keys += [value for wanted in _KEY_HEADERS for name, value in received if name == wanted]
     return [key.decode(errors="surrogateescape") for key in keys if key]
+
+
+def key_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """A request's headers, and the keys in its address as if they were headers."""
+    # As text: of bytes, the parser takes ASCII only, percent-encoded or not.
+    text = scope.get("query_string", b"").decode(errors="surrogateescape")
+    query = parse_qsl(text, errors="surrogateescape")
+    keys = (value.encode(errors="surrogateescape") for name, value in query if name in _QUERY_KEYS)
+    return [*scope["headers"], *((b"x-nls-token", key) for key in keys)]
 
 
 def _digest(key: str) -> bytes:

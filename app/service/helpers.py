@@ -1,22 +1,32 @@
-"""What helps recognisers: speech found, marks set, numbers written, speakers told apart. Loaded once, kept for good."""
+"""What helps recognisers: speech found, marks set, numbers written, speakers told apart, live speech heard as it is
+spoken. Loaded once, kept for good."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from app.domain.engines import Punctuator, VoiceActivityDetector
+from app.domain.engines import VoiceActivityDetector
 from app.domain.errors import EngineFailure, ModelStoreError, SpeechError
-from app.modelstore.catalog import CATALOG, ModelEntry
+from app.domain.live_engines import LivePunctuator, StreamingRecognizer
+from app.modelstore.catalog import CATALOG, ModelEntry, Role
 from app.modelstore.selection import Choice, wanted
 from app.pipeline.chinese import ChineseWriting
 from app.pipeline.text.numbers import NumberWriting
 from app.pipeline.text.writing import Correctors, Writing
-from app.service.loading import load_detector, load_punctuator, load_speakers
+from app.service.loading import (
+    load_detector,
+    load_live_punctuator,
+    load_punctuator,
+    load_speakers,
+    load_streaming,
+)
 from app.service.shelf import Shelf, model_entry
 from app.settings import Settings
 
@@ -25,6 +35,15 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _Engine = TypeVar("_Engine")
+_ABSENT: Mapping[Role, str] = MappingProxyType(
+    {
+        "punctuation": "The model that sets punctuation marks is",
+        "live_punctuation": "The model that sets punctuation marks into live text is",
+        "live_asr": "The model that hears speech while it is spoken is",
+        "speakers": "The models that tell speakers apart are",
+    }
+)
+"""How it is said that what has a role is not here."""
 
 
 class Helpers:
@@ -37,6 +56,8 @@ class Helpers:
         self.detector: VoiceActivityDetector | None = None
         self.diarizer: Diarizer | None = None
         self.speakers_failure: SpeechError | None = None
+        self.streaming: StreamingRecognizer | None = None
+        self.live_punctuator: LivePunctuator | None = None
         correctors = Correctors() if settings.asr_hotword_correction else None
         self.writing = Writing(ChineseWriting(), correctors=correctors)
 
@@ -52,12 +73,15 @@ class Helpers:
         )
 
     async def load(self, choices: Sequence[Choice]) -> None:
-        """What text and speakers of these models need. Without it everything else is served, and the log says so."""
+        """What text, live speech and speakers of these models need. Without it everything else is served, and the log
+        says so."""
         await self.load_for_any()
-        marks = any(entry.role == "punctuation" for entry in self._wanted(choices))
-        if marks and self.writing.punctuator is None:
-            punctuator = await self._optional("text will have no marks", self._punctuator)
-            self.writing = replace(self.writing, punctuator=punctuator)
+        roles = {entry.role for entry in self._wanted(choices)}
+        await asyncio.gather(
+            *([self._load_punctuator()] if "punctuation" in roles else []),
+            *([self._load_streaming()] if "live_asr" in roles else []),
+            *([self._load_live_punctuator()] if "live_punctuation" in roles else []),
+        )
 
     async def load_for_any(self) -> None:
         """What every model needs."""
@@ -71,6 +95,27 @@ class Helpers:
     def _wanted(self, choices: Sequence[Choice]) -> list[ModelEntry]:
         ids = dict.fromkeys(model_id for choice in choices for model_id in wanted(self._settings, choice))
         return [model_entry(model_id) for model_id in ids]
+
+    async def _load_punctuator(self) -> None:
+        if self.writing.punctuator is None:
+            punctuator = await self._optional(
+                "text will have no marks", lambda: load_punctuator(*self._found("punctuation"), self._settings)
+            )
+            self.writing = replace(self.writing, punctuator=punctuator)
+
+    async def _load_streaming(self) -> None:
+        if self.streaming is None:
+            self.streaming = await self._optional(
+                "live text is made by the model for whole pieces",
+                lambda: load_streaming(*self._found("live_asr"), self._settings),
+            )
+
+    async def _load_live_punctuator(self) -> None:
+        if self.live_punctuator is None:
+            self.live_punctuator = await self._optional(
+                "live text will have no marks before it is final",
+                lambda: load_live_punctuator(*self._found("live_punctuation"), self._settings),
+            )
 
     async def _load_numbers(self) -> None:
         if self._settings.asr_enable_itn and self.writing.numbers is None:
@@ -93,10 +138,7 @@ class Helpers:
     def _speakers(self) -> Diarizer:
         from app.pipeline.diarization.diarizer import Diarizer  # noqa: PLC0415 - scipy: half a second of every start
 
-        found = self._shelf.of_role("speakers")
-        if found is None:  # what could not be fetched before is not waited for again now
-            raise ModelStoreError("The models that tell speakers apart are not on this machine.")
-        models = load_speakers(*found, self._settings)
+        models = load_speakers(*self._found("speakers"), self._settings)
         return Diarizer(
             models.segmenter,
             models.encoder,
@@ -105,11 +147,12 @@ class Helpers:
             threshold=self._settings.voice_threshold,
         )
 
-    def _punctuator(self) -> Punctuator:
-        found = self._shelf.of_role("punctuation")
-        if found is None:
-            raise ModelStoreError("The model that sets punctuation marks is not on this machine.")
-        return load_punctuator(*found, self._settings)
+    def _found(self, role: Role) -> tuple[ModelEntry, Path]:
+        """The model of a role. Raises ModelStoreError: it is not on this machine."""
+        found = self._shelf.of_role(role)
+        if found is None:  # what could not be fetched before is not waited for again now
+            raise ModelStoreError(f"{_ABSENT[role]} not on this machine.")
+        return found
 
     async def _optional(self, without: str, load: Callable[[], _Engine]) -> _Engine | None:
         try:

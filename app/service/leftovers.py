@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 _OURS = re.compile(r"upload-[a-z0-9_]{8}|sound-[a-z0-9_]{8}\.s16")
-"""What app.protocols.openai.forms and app.audio.decoding call their files."""
+"""What app.protocols.forms and app.audio.decoding call their files."""
 _logger = logging.getLogger(__name__)
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar, cast
 import app.engines
 from app.domain.devices import Device
 from app.domain.engines import Punctuator, Recognizer, SpeakerModels, VoiceActivityDetector
+from app.domain.live_engines import LivePunctuator, StreamingRecognizer
 from app.modelstore.catalog import ModelEntry
 from app.modelstore.machine import read_machine
 from app.service.memory import available_memory
@@ -95,6 +96,16 @@ def load_detector(entry: ModelEntry, folder: Path, settings: Settings) -> VoiceA
 def load_punctuator(entry: ModelEntry, folder: Path, settings: Settings) -> Punctuator:
     """Load what sets punctuation marks. Blocking. Raises EngineFailure."""
     return cast("Callable[..., Punctuator]", _loader(entry))(entry.id, folder, settings)
+
+
+def load_live_punctuator(entry: ModelEntry, folder: Path, settings: Settings) -> LivePunctuator:
+    """Load what sets punctuation marks into live text. Blocking. Raises EngineFailure."""
+    return cast("Callable[..., LivePunctuator]", _engine(entry).load_live)(entry.id, folder, settings)
+
+
+def load_streaming(entry: ModelEntry, folder: Path, settings: Settings) -> StreamingRecognizer:
+    """Load what hears speech while it is spoken. Blocking: seconds. Raises EngineFailure."""
+    return cast("Callable[..., StreamingRecognizer]", _loader(entry))(entry.id, folder, settings)
 
 
 def load_speakers(entry: ModelEntry, folder: Path, settings: Settings) -> SpeakerModels:

@@ -16,6 +16,7 @@ from app.modelstore.catalog import CATALOG, ModelEntry
 from app.modelstore.machine import read_machine
 from app.modelstore.selection import QWEN, Choice, best_here, choose
 from app.modelstore.store import ModelStore
+from app.pipeline.computing import ComputeThreads
 from app.pipeline.text.writing import Writing
 from app.service.helpers import Helpers
 from app.service.loading import companion_roles, compute_threads, existing_engines, unawaited
@@ -30,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 _DEFAULT_NAMES = frozenset({"", "string", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize"})
 """Names that clients send without choosing: nothing, Swagger's placeholder, OpenAI's own."""
-_DEFAULT_PREFIXES = ("whisper", "gpt-4o-mini-transcribe")
+_DEFAULT_PREFIXES = ("whisper", "gpt-4o-mini-transcribe", "gpt-realtime", "gpt-live-transcribe")
 _NOT_HERE = "it is not on this machine yet"
 
 
@@ -59,8 +60,10 @@ class Models:
         self.helpers = Helpers(settings, self.shelf, detection)
         self._settings = settings
         self._compute = compute_threads("recognise", settings.threads)
-        on_cpu = machine.gpu(settings.device) is None
-        self._memory = Memory(settings, self.shelf, self._compute, weigh=on_cpu)
+        gpu = machine.gpu(settings.device)
+        # Kept, because asking a card's driver takes a second, and health is asked for it often.
+        self.device = "cpu" if gpu is None else f"cuda:{gpu.index}"
+        self._memory = Memory(settings, self.shelf, ComputeThreads(self._compute), weigh=gpu is None)
         self._arriving = asyncio.Lock()
         self._residents: dict[str, Resident] = {}
         self._leaving: dict[str, Resident] = {}
@@ -170,7 +173,7 @@ class Models:
         known = CATALOG.model(name.strip().lower())
         problem = "is not loaded" if known is not None and known.role == "asr" else "does not exist"
         return UnknownModel(
-            f"The model '{name[:100]}' {problem}. Available: {', '.join(self._residents)}.", param="model"
+            f"The model {name[:100]!r} {problem}. Available: {', '.join(self._residents)}.", param="model"
         )
 
     # --- what helps them ----------------------------------------------------------------------------------------------

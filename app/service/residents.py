@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Executor, Future
+from collections.abc import Coroutine, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from app.domain.engines import BatchRecognizer, Capabilities, ContinuousRecogniz
 from app.domain.errors import ModelStoreError, ModelUnavailable, SpeechError
 from app.modelstore.catalog import ModelEntry
 from app.pipeline.batching import Batcher
+from app.pipeline.computing import ComputeThreads, Computing
 from app.pipeline.relaying import Relay
 from app.service.loading import companion_roles, in_background, load_recognizer
 from app.service.memory import check_room, give_back
@@ -40,35 +41,13 @@ class ServedModel:
     description: str
 
 
-class CountedThreads(Executor):
-    """The compute threads as one model uses them: knows of its calls that still run, also those nobody waits for."""
-
-    def __init__(self, threads: Executor) -> None:
-        self._threads = threads
-        self._running: set[Future[Any]] = set()
-
-    def submit(
-        self, fn: Callable[_Given, _Outcome], /, *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> Future[_Outcome]:
-        """As an Executor's."""
-        call = self._threads.submit(fn, *args, **kwargs)
-        self._running.add(call)
-        call.add_done_callback(self._running.discard)
-        return call
-
-    async def quiet(self) -> None:
-        """Wait until no call runs."""
-        while running := list(self._running):
-            await asyncio.gather(*map(asyncio.wrap_future, running), return_exceptions=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A recogniser in memory, where its pieces wait, and the threads it computes on."""
+    """A recogniser in memory, where its pieces wait, and where it computes."""
 
     recognizer: Recognizer
     batcher: Batcher | Relay
-    threads: CountedThreads
+    computing: Computing
 
     @property
     def available(self) -> bool:
@@ -82,12 +61,12 @@ class Memory:
     Belongs to one event loop. `weigh`: whether models are weighed here; engines on a GPU do it themselves.
     """
 
-    def __init__(self, settings: Settings, shelf: Shelf, compute: Executor, *, weigh: bool) -> None:
+    def __init__(self, settings: Settings, shelf: Shelf, threads: ComputeThreads, *, weigh: bool) -> None:
         self.idle_seconds = settings.asr_idle_unload_seconds
         self.moving = asyncio.Lock()
         self._settings = settings
         self._shelf = shelf
-        self._compute = compute
+        self._threads = threads
         self._weigh = weigh
         self._held: list[Recognizer] = []
         self._work: set[asyncio.Task[Any]] = set()
@@ -109,8 +88,8 @@ class Memory:
                 loading.add_done_callback(_close_unclaimed)
                 raise
             self._held.append(recognizer)
-        threads = CountedThreads(self._compute)
-        return Loaded(recognizer, _queue(recognizer, threads), threads)
+        computing = Computing(self._threads)
+        return Loaded(recognizer, _queue(recognizer, computing), computing)
 
     async def free(self, recognizer: Recognizer) -> None:
         """Free what nobody uses any more. To be called while holding `moving`."""
@@ -218,8 +197,10 @@ class Resident:
 
     async def renew(self) -> None:
         """Load it anew, with what has arrived since, as soon as nobody uses it."""
-        await self._unused.wait()
-        await self._free()
+        before = self._loaded
+        while before is not None and self._loaded is before and not self._leaving:
+            await self._unused.wait()
+            await self._free()
         if self._loaded is None and self._loading is None and not self._leaving:
             self._loading = self._memory.begin(self._load())
             await asyncio.shield(self._loading)
@@ -229,6 +210,9 @@ class Resident:
         self._leaving = True
         await self._unused.wait()
         await self._free()
+        while self._loaded is not None:  # somebody came meanwhile
+            await self._unused.wait()
+            await self._free()
 
     async def _load(self) -> Loaded:
         began = time.monotonic()
@@ -257,16 +241,21 @@ class Resident:
         self._memory.begin(self._free())
 
     async def _free(self) -> None:
-        async with self._memory.moving:
-            if self._loaded is not None:
-                await self._loaded.threads.quiet()  # calls whose requests were given up run to their end
-            if self._loaded is None or self._users:
-                return
-            self._freeing = True
-            try:
-                await self._memory.free(self._taken(self._loaded))
-            finally:
-                self._freeing = False
+        """Free it, unless somebody uses it again by then."""
+        while self._loaded is not None and not self._users:
+            if self._loaded.computing.busy:  # calls whose requests were given up run to their end
+                await self._loaded.computing.settled()
+                continue
+            async with self._memory.moving:
+                if not self._users and not self._loaded.computing.busy:
+                    await self._free_now(self._loaded)
+
+    async def _free_now(self, loaded: Loaded) -> None:
+        self._freeing = True
+        try:
+            await self._memory.free(self._taken(loaded))
+        finally:
+            self._freeing = False
         _logger.info("%s is freed", self.entry.id)
 
     def _taken(self, loaded: Loaded) -> Recognizer:
@@ -275,10 +264,10 @@ class Resident:
         return loaded.recognizer
 
 
-def _queue(recognizer: Recognizer, threads: Executor) -> Batcher | Relay:
+def _queue(recognizer: Recognizer, computing: Computing) -> Batcher | Relay:
     if isinstance(recognizer, ContinuousRecognizer):
-        return Relay(recognizer, threads)
-    return Batcher(cast("BatchRecognizer", recognizer), threads)
+        return Relay(recognizer, computing)
+    return Batcher(cast("BatchRecognizer", recognizer), computing)
 
 
 def _close_unclaimed(loading: Future[Recognizer]) -> None:

@@ -7,15 +7,17 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.audio.declared import DeclaredSound
 from app.audio.decoding import DecoderPool
+from app.audio.fetching.fetcher import Fetcher
+from app.audio.storing import room_for_recording
 from app.domain.errors import BadAudio, EngineFailure, ModelUnavailable, SpeechError, UnsupportedFeature
 from app.domain.hotwords import Hotword
-from app.domain.options import RecognitionOptions
+from app.domain.options import LiveOptions, RecognitionOptions
 from app.domain.speakers import Voiceprint
 from app.domain.transcript import Segment, Spoken, Transcript
 from app.modelstore.selection import Choice
@@ -23,6 +25,8 @@ from app.pipeline.hotwords.parsing import parse_hotwords
 from app.service import leftovers
 from app.service.admission import Admission, Caller, Ticket
 from app.service.improving import Improvement
+from app.service.languages import LEADING_SECONDS, HeardLanguage, heard_language
+from app.service.live import LiveAdmission, LiveTools, live_stream
 from app.service.loading import compute_threads
 from app.service.models import Models, ModelState
 from app.service.residents import ServedModel
@@ -30,6 +34,7 @@ from app.service.transcription import Tools, Transcription
 from app.service.vocabularies.store import VocabularyStore
 from app.service.voices.store import VoiceStore
 from app.settings import Settings
+from app.streaming.stream import LiveStream
 
 if TYPE_CHECKING:
     from app.pipeline.diarization.diarizer import Diarizer
@@ -54,8 +59,16 @@ class SpeechService:
             max_seconds=settings.max_audio_seconds,
             timeout=settings.decode_timeout_seconds,
         )
+        self._fetcher = Fetcher(
+            networks=settings.audio_address_networks,
+            max_bytes=settings.max_audio_size,
+            seconds=settings.audio_address_seconds,
+            idle_seconds=settings.upload_idle_seconds,
+        )
         # Detection is short beside recognition; on threads of its own it never waits for a call to end.
         self._detection = compute_threads("detect", settings.threads)
+        # And live speech never waits for an hour of sound to be gone through.
+        self._listening = compute_threads("listen", settings.threads)
         self._models = Models(settings, self._detection)
         self._background: set[asyncio.Task[None]] = set()
         self._improvement = Improvement(self._models)
@@ -72,6 +85,7 @@ class SpeechService:
             timeout=settings.request_timeout_seconds,
             keys=len(settings.keys),
         )
+        self._live = LiveAdmission(settings.max_live_streams, len(settings.keys))
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -109,8 +123,10 @@ class SpeechService:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        self._fetcher.close()
         await self._decoders.close()
         self._detection.shutdown(wait=True, cancel_futures=True)
+        self._listening.shutdown(wait=True, cancel_futures=True)
         await self.voices.close()
         await self.vocabularies.close()
         await self._models.close()
@@ -139,9 +155,19 @@ class SpeechService:
         return self._models.ready
 
     @property
+    def device(self) -> str:
+        """What DEVICE meant on this machine when the server started: cpu, or a card, as cuda:0."""
+        return self._models.device
+
+    @property
     def active(self) -> int:
         """Requests in progress."""
         return self._admission.active
+
+    @property
+    def active_streams(self) -> int:
+        """Live streams that go on."""
+        return self._live.active
 
     @property
     def waiting_pieces(self) -> int:
@@ -215,6 +241,22 @@ class SpeechService:
         """
         return self._admission.enter(caller)
 
+    @asynccontextmanager
+    async def fetched(self, url: str, ticket: Ticket, *, param: str = "audio_address") -> AsyncGenerator[Path, None]:
+        """Where the recording at an address lies, which is removed when the block ends. Errors name `param`.
+
+        Raises:
+            InvalidParameter: it is no http or https address.
+            AddressNotFetched: it cannot be had, or must not.
+            UploadTooLarge, EmptyAudio: it has more bytes than this server takes, or none.
+            DeadlineExceeded: the request's time is over.
+            Overloaded: too many names are being looked up, or the disk is nearly full.
+            EngineFailure: the disk does not take it.
+        """
+        with room_for_recording(self.settings.temp_dir) as room:
+            await ticket.in_time(self._fetcher.fetch(url, room, param=param, key=ticket.key))
+            yield Path(room.name)
+
     async def transcribe(
         self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: DeclaredSound | None = None
     ) -> Transcript:
@@ -249,6 +291,63 @@ class SpeechService:
         ticket.begin(streamed=True)
         return self._work(path, model, options, ticket, declared, early=early)
 
+    async def language(
+        self, path: Path, model: str, ticket: Ticket, declared: DeclaredSound | None = None
+    ) -> HeardLanguage:
+        """The language of a recording's leading speech. Arguments are those of `transcribe`.
+
+        Raises:
+            SpeechError: any leaf.
+        """
+        ticket.begin()
+        with self._models.using(model) as resident:
+            loaded = await ticket.in_time(resident.ready())
+            tools = self._ready_tools()
+            decoding = self._decoders.decode(path, declared, leading=LEADING_SECONDS)
+            with await ticket.in_time(decoding) as recording:
+                return await heard_language(recording, tools, loaded, ticket)
+
+    @asynccontextmanager
+    async def listen(
+        self,
+        model: str,
+        options: RecognitionOptions,
+        live: LiveOptions,
+        caller: Caller,
+        declared: DeclaredSound | None = None,
+    ) -> AsyncGenerator[LiveStream, None]:
+        """A live stream, heard by a ServedModel's id. Leaving it drops everything at once.
+
+        `declared` is what its bytes are; None: the beginning of a file says.
+
+        Raises:
+            Overloaded: there are as many as may be.
+            UnknownModel, ModelUnavailable: the model does not answer any more, or cannot be had now.
+            UndecodableAudio: `declared` is what nobody sends.
+            UnsupportedFeature, ModelUnavailable: speakers are asked for and cannot be told apart.
+        """
+        with self._live.place(caller), self._models.using(model) as resident:
+            loaded = await resident.ready()
+            if options.speakers is not None:
+                self.check_speakers()
+            async with live_stream(self._live_tools(), loaded, options, live, declared, key=caller.key) as stream:
+                yield stream
+
+    def _live_tools(self) -> LiveTools:
+        models = self._models
+        if models.detector is None:
+            raise ModelUnavailable(_LOADING)
+        helpers = models.helpers
+        return LiveTools(
+            models.detector,
+            self._listening,
+            models.writing,
+            self.settings,
+            helpers.streaming,
+            helpers.live_punctuator,
+            models.diarizer,
+        )
+
     async def _work(
         self,
         path: Path,
@@ -280,7 +379,8 @@ class SpeechService:
     # --- hotwords -----------------------------------------------------------------------------------------------------
 
     async def vocabulary(self, owner: str, said: str, *, param: str) -> tuple[Hotword, ...]:
-        """The hotwords of the stored vocabulary whose id is `said`; or, as in funasr-api, those that `said` lists.
+        """The hotwords of the stored vocabulary or class of words whose id is `said`; or, as in funasr-api, those that
+        `said` lists.
 
         Raises:
             UnknownVocabulary: it is an id, and `owner` has stored none of that id.
@@ -298,13 +398,13 @@ class SpeechService:
         """Whether speakers can be told apart."""
         return self._models.diarizer is not None
 
-    def check_speakers(self) -> None:
-        """Make sure that speakers can be told apart.
+    def check_speakers(self, *, param: str | None = None) -> None:
+        """Make sure that speakers can be told apart. `param` is the field that asks for it, for errors.
 
         Raises:
             UnsupportedFeature, ModelUnavailable: they cannot.
         """
-        self._speaker_tools()
+        self._speaker_tools(param)
 
     @property
     def encoder_id(self) -> str:
@@ -337,10 +437,11 @@ class SpeechService:
             spans = await ticket.in_time(tools.spans(recording, RecognitionOptions()))
             return await ticket.in_time(diarizer.voiceprint(recording, spans, param=param))
 
-    def _speaker_tools(self) -> Diarizer:
+    def _speaker_tools(self, param: str | None = None) -> Diarizer:
         if self._models.diarizer is not None:
             return self._models.diarizer
         if self.settings.speaker_diarization == "off":
-            raise UnsupportedFeature("Speakers are not told apart on this server (SPEAKER_DIARIZATION=off).")
+            told = "Speakers are not told apart on this server (SPEAKER_DIARIZATION=off)."
+            raise UnsupportedFeature(told, param=param)
         failure = self._models.speakers_failure
         raise ModelUnavailable(failure.message if failure else _LOADING)

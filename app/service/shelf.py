@@ -68,4 +68,4 @@ def recognizer_entry(name: str) -> ModelEntry:
     problem = "does not exist" if entry is None else "does not recognise speech"
     if entry is not None and entry.role == "asr":
         problem = "has no engine in this version"
-    raise UnknownModel(f"The model '{name[:100]}' {problem}. Known: {', '.join(able)}.", param="model")
+    raise UnknownModel(f"The model {name[:100]!r} {problem}. Known: {', '.join(able)}.", param="model")

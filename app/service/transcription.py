@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.audio.protocol import CHANNELS_ALIKE
@@ -15,27 +15,25 @@ from app.audio.recording import Recording
 from app.domain.engines import Hypothesis, Recognizer, Sound, SpeechSpan, VoiceActivityDetector
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker
-from app.domain.transcript import Segment, Spoken, Transcript, Usage, join_texts, separator
+from app.domain.transcript import Segment, Spoken, Transcript, separator
 from app.pipeline.assembling import segments
 from app.pipeline.batching import Batcher
 from app.pipeline.chinese import ChineseWriting
-from app.pipeline.diarization.layers import layered
 from app.pipeline.diarization.words import WhoSpeaks, with_speakers
-from app.pipeline.hotwords.hits import hits
 from app.pipeline.merging import by_time
 from app.pipeline.recognition import Hearing, Recognition
 from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
+from app.pipeline.text.masking import Masker
 from app.pipeline.text.writing import Writer, Writing, Written
 from app.service.admission import Ticket
+from app.service.collecting import Collecting
 
 if TYPE_CHECKING:
     from app.pipeline.diarization.diarizer import Diarization, Diarizer
 
 Segments = AsyncGenerator[Segment, None]
 Parts = AsyncGenerator[Segment | Spoken, None]
-SINGLE_CHANNEL = "single_channel"
-"""Warning: channels were to be kept apart, and there is one."""
 _HELD_BACK = 9
 """Characters whose form more text can still change: the longest phrase that OpenCC's t2s knows is of ten, and the
 width of a mark depends on what follows it."""
@@ -83,18 +81,19 @@ class Transcription:
         early: bool = False,
     ) -> None:
         """`early`: text is wanted as soon as it is known, as Spoken. (Not where channels are kept apart: what each says
-        is put in order by segments.)"""
+        is put in order by segments; nor where terms are masked: one may have begun.)"""
         self._tools = tools
         self._recognizer = recognizer
         self._batcher = batcher
         self._options = options
         self._ticket = ticket
-        self._early = early
+        self._early = early and not options.masking
         self._writer = Writer(tools.writing, options, recognizer.capabilities)
 
     async def run(self, recording: Recording) -> AsyncGenerator[Segment | Spoken | Transcript, None]:
         """Segments in order, each as soon as it is final, then the transcript they make; between them, if it is wanted
-        early, the text, each stretch before its segments: these wait for their speakers, text does not.
+        early, the text, each stretch before its segments: these wait for their speakers, text does not. Where terms
+        are masked, a segment waits while one may go on in the next.
 
         Raises:
             SpeechError: any leaf; text never goes missing from a success.
@@ -104,14 +103,20 @@ class Transcription:
         diarizer = None if split else self._diarizer()
         telling_work = diarizer.work(parts[0].spans) if diarizer else 0.0
         self._ticket.expect(sum(sum(part.work) for part in parts) + telling_work)
-        result = _Result(self._recognizer.id, recording, self._options, split=split)
+        result = Collecting(self._recognizer.id, recording, self._options, split=split, masker=await self._masker())
         telling = (
             asyncio.create_task(self._tell(diarizer, parts[0], telling_work, result)) if diarizer is not None else None
         )
         try:
             async with aclosing(self._segments(parts, result, telling)) as items:
                 async for item in items:
-                    yield item if isinstance(item, Spoken) else result.add(item)
+                    if isinstance(item, Spoken):
+                        yield item
+                        continue
+                    for segment in await self._ready(partial(result.add, item)):
+                        yield segment
+            for segment in await self._ready(result.rest):
+                yield segment
             if telling is not None:  # there may have been nothing to tell apart
                 await self._ticket.in_time(telling)
         finally:
@@ -120,11 +125,19 @@ class Transcription:
                 await asyncio.gather(telling, return_exceptions=True)
         yield await asyncio.to_thread(result.transcript)
 
+    async def _ready(self, made: Callable[[], list[Segment]]) -> list[Segment]:
+        """What can go to the caller. In a thread where terms are masked: the loop has live sessions to serve."""
+        return await asyncio.to_thread(made) if self._options.masking else made()
+
+    async def _masker(self) -> Masker | None:
+        masking = self._options.masking
+        return await asyncio.to_thread(Masker, masking, self._tools.writing.chinese) if masking else None
+
     def _diarizer(self) -> Diarizer | None:
         """Who tells the speakers apart, where that is wanted. (Where channels were, it may not be there.)"""
         return None if self._options.speakers is None else self._tools.diarizer
 
-    async def _tell(self, diarizer: Diarizer, part: _Part, work: float, result: _Result) -> Diarization:
+    async def _tell(self, diarizer: Diarizer, part: _Part, work: float, result: Collecting) -> Diarization:
         assert self._options.speakers is not None  # noqa: S101 - who calls has looked
         found = await diarizer.diarize(part.sound, part.spans, self._options.speakers)
         self._ticket.did(work)
@@ -161,7 +174,7 @@ class Transcription:
         """Whether a piece's text begins with what is heard first, but for the way Chinese is written."""
         return self._writer.quick and self._options.punctuation and self._options.task == "transcribe"
 
-    def _segments(self, parts: Sequence[_Part], result: _Result, telling: asyncio.Task[Diarization] | None) -> Parts:
+    def _segments(self, parts: Sequence[_Part], result: Collecting, telling: asyncio.Task[Diarization] | None) -> Parts:
         """All segments in order, with their speakers where those are told apart, and text that is wanted early."""
         if parts[0].speaker is not None:
             return by_time([self._of_channel(part, part.speaker, result) for part in parts if part.speaker])
@@ -169,7 +182,7 @@ class Transcription:
             return self._told_apart(parts[0], result, telling)
         return self._untold(parts[0], result)
 
-    async def _pieces(self, part: _Part, result: _Result) -> AsyncGenerator[Spoken | list[Segment], None]:
+    async def _pieces(self, part: _Part, result: Collecting) -> AsyncGenerator[Spoken | list[Segment], None]:
         """Each piece's segments, after what text is wanted early."""
         ahead = _TextAhead(self._tools.writing.chinese, self._language) if self._early and not part.speaker else None
         async with aclosing(part.recognition.pieces(part.cuts)) as pieces:
@@ -189,20 +202,20 @@ class Transcription:
         """The language of every piece, where it is known before they are recognised."""
         return self._options.language if self._recognizer.capabilities.detects_language else None
 
-    async def _of_channel(self, part: _Part, speaker: Speaker, result: _Result) -> Segments:
+    async def _of_channel(self, part: _Part, speaker: Speaker, result: Collecting) -> Segments:
         async with aclosing(self._untold(part, result)) as items:
             async for item in items:
                 if isinstance(item, Segment):
                     yield _of_speaker(item, speaker)
 
-    async def _untold(self, part: _Part, result: _Result) -> Parts:
+    async def _untold(self, part: _Part, result: Collecting) -> Parts:
         """Segments without speakers."""
         async with aclosing(self._pieces(part, result)) as pieces:
             async for made in pieces:
                 for item in [made] if isinstance(made, Spoken) else made:
                     yield item
 
-    async def _told_apart(self, part: _Part, result: _Result, telling: asyncio.Task[Diarization]) -> Parts:
+    async def _told_apart(self, part: _Part, result: Collecting, telling: asyncio.Task[Diarization]) -> Parts:
         """Segments wait until the speakers are known; recognition does not."""
         waiting: list[Segment] = []
         who: WhoSpeaks | None = None
@@ -278,62 +291,3 @@ def _alike(text: str, other: str) -> str:
     """What both begin with."""
     differing = (place for place, (one, two) in enumerate(zip(text, other, strict=False)) if one != two)
     return text[: next(differing, min(len(text), len(other)))]
-
-
-class _Result:
-    """A transcript in the making. Its segments are on the container's clock."""
-
-    def __init__(self, model: str, recording: Recording, options: RecognitionOptions, *, split: bool) -> None:
-        self._model = model
-        self._split = split
-        self._scale = recording.time_scale
-        self._duration = recording.duration * self._scale
-        self._options = options
-        self._languages: Counter[str] = Counter()
-        self._corrected: Counter[str] = Counter()
-        self._warnings = list(recording.warnings)
-        if options.split_channels and recording.channels == 1:
-            self._warnings.append(SINGLE_CHANNEL)
-        self._segments: list[Segment] = []
-        self._texts: list[str] = []
-        self._usage = Usage(self._duration)
-        self.speakers: tuple[Speaker, ...] = ()
-
-    def hear(self, written: Written) -> None:
-        """Take in what was heard in a piece."""
-        hypothesis = written.hypothesis
-        self._corrected.update(written.corrected)
-        if hypothesis.text:
-            self._languages[hypothesis.language] += len(hypothesis.words) or 1
-            self._texts.append(hypothesis.text)
-        self._warnings.extend(hypothesis.warnings)
-        self._usage = Usage(
-            audio_seconds=self._duration,
-            audio_tokens=self._usage.audio_tokens + hypothesis.audio_tokens,
-            prompt_tokens=self._usage.prompt_tokens + hypothesis.prompt_tokens,
-            output_tokens=self._usage.output_tokens + len(hypothesis.tokens),
-        )
-
-    def add(self, segment: Segment) -> Segment:
-        """Take in a segment; returns it as it goes to the caller."""
-        self._segments.append(segment.scaled(self._scale))
-        return self._segments[-1]
-
-    def transcript(self) -> Transcript:
-        """What was taken in."""
-        told_apart = self._split or self._options.speakers is not None
-        found = dict.fromkeys(segment.speaker for segment in self._segments if segment.speaker)
-        return Transcript(
-            # As the recogniser wrote it: a pause in a sentence ends a segment, but puts no space into Chinese.
-            text=join_texts(segment.text for segment in self._segments) if self._split else join_texts(self._texts),
-            language=self._options.language or next(iter(dict(self._languages.most_common(1))), None),
-            duration=self._duration,
-            model=self._model,
-            segments=tuple(layered(self._segments) if told_apart else self._segments),
-            usage=self._usage,
-            warnings=tuple(dict.fromkeys(self._warnings)),
-            speakers=tuple(found) if self._split else self.speakers,
-            hotwords=hits(
-                self._options.hotwords, "\n".join(segment.text for segment in self._segments), self._corrected
-            ),
-        )

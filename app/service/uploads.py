@@ -18,23 +18,22 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import AuthenticationFailed, RequestError, UploadTooLarge, UploadTooSlow
-from app.service.auth import KeyRing, presented_keys
+from app.domain.pace import GRACE_SECONDS, LEAST_SPEED
+from app.service.auth import KeyRing, key_headers, presented_keys
 
-Refuse: TypeAlias = Callable[[RequestError, str], Response]
-"""Draws the answer to a refused request, given its path."""
+Refuse: TypeAlias = Callable[[RequestError, Scope], Response]
+"""Draws the answer to a refused request."""
 
 FORM_SLACK = 1024 * 1024
 """What a form's other fields and part headers may take on top of the file."""
-OPEN_PATHS = frozenset({"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/favicon.ico"})
-OPEN_PREFIXES = ("/health", "/static-offline-docs/")
+OPEN_PATHS = frozenset(
+    {"/", "/ws/v1/asr/test", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/favicon.ico"}
+)
+OPEN_PREFIXES = ("/health", "/static-offline-docs/", "/web/")
 LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 """How long a refused sender is listened to, in all and between two chunks. Most clients send their whole body before
 they look for an answer; a connection that closes under them is all they would see (nginx's figures)."""
-GRACE_SECONDS = 60.0
-LEAST_SPEED = 1024
-"""Bytes a second that an upload must keep up on average, after a while for bad starts: no network is slower, but
-somebody who wants to hold places with drops is."""
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -100,7 +99,7 @@ class UploadGuard:
         try:
             self._check(scope)
         except RequestError as error:
-            await self._refuse(error, str(scope["path"]))(scope, body.receive_unbounded, body.send)
+            await self._refuse(error, scope)(scope, body.receive_unbounded, body.send)
             return
         await self._app(scope, body.receive, body.send)
 
@@ -116,7 +115,7 @@ class UploadGuard:
     def _may_ask(self, scope: Scope) -> bool:
         if self._keyring.open:
             return True
-        keys: list[str] = presented_keys(scope["headers"])
+        keys: list[str] = presented_keys(key_headers(scope))
         return any(self._keyring.allows(key) for key in keys)
 
 

@@ -9,7 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from .making import decoded, encode, riff, tone
+from app.audio.worker import decode_file
+
+from .making import LIMITS, decoded, encode, riff, tone
 
 RATE = 44_100
 
@@ -52,6 +54,17 @@ def test_a_gap_is_silence_so_that_what_follows_keeps_its_time(tmp_path: Path, sp
     assert len(sound) / 16_000 == pytest.approx(23, abs=0.1)
     assert np.abs(sound[int(10.3 * 16_000) : int(12.7 * 16_000)]).max() < 0.01
     assert np.abs(sound[int(13.3 * 16_000) : (14 * 16_000)]).max() > 0.4
+    assert report.time_scale == 1.0
+
+
+@pytest.mark.parametrize(("leading", "heard"), [(12.0, 12.0), (10.0, 10.0), (500.0, 500.0), (600.0, 600.0)])
+def test_the_leading_seconds_end_within_a_gap(tmp_path: Path, spoken: Path, leading: float, heard: float) -> None:
+    """Else ten minutes of silence would be written for the sake of ten seconds."""
+    path = restamped(spoken, tmp_path / "gap.mkv", lambda at: at if at < 10 else at + 590)
+    (out := tmp_path / "out").touch()
+    report = decode_file(path, out, LIMITS, leading=leading)
+    assert report.samples / 16_000 == pytest.approx(heard, abs=0.1)
+    assert report.warnings == ()
     assert report.time_scale == 1.0
 
 

@@ -255,7 +255,7 @@ def test_a_disk_that_is_full_is_said_and_nothing_stays(tmp_path: Path) -> None:
 
 
 def test_what_eats_memory_is_stopped_by_its_limit() -> None:
-    code = "from app.audio import worker; worker._restrain(); bytearray(5 << 30)"
+    code = "from app.audio import worker; worker.restrain(); bytearray(5 << 30)"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, check=False
     )
@@ -364,3 +364,18 @@ def test_a_worker_leaves_when_its_parent_is_gone(tmp_path: Path) -> None:
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not alive(pid)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_of_a_long_recording_its_leading_seconds_can_be_had(tmp_path: Path, split: bool) -> None:
+    path = wav(tmp_path / "long.wav", tone(seconds=60.0))
+
+    async def scenario(pool: DecoderPool) -> None:
+        with await pool.decode(path, leading=5.0, split=split) as recording:
+            assert 5.0 <= recording.duration < 8.0, "a packet is not divided"
+            assert recording.warnings == ()
+            assert measure(recording.samples[:80_000])[0] == pytest.approx(PITCH, abs=1)
+        with await pool.decode(path, leading=600.0, split=split) as recording:
+            assert recording.duration == pytest.approx(60.0, abs=0.01)
+
+    with_pool(scenario, tmp_path / "temp")

@@ -26,6 +26,8 @@ from tests.modelstore.mirror import Hub
 
 MakeSettings = Callable[..., Settings]
 Captured = pytest.CaptureFixture[str]
+LIVE = ("paraformer-large-online", "ct-punc-live")
+"""What live speech is heard and marked with beside Paraformer."""
 
 
 def pinned(entry: ModelEntry) -> ModelEntry:
@@ -120,10 +122,10 @@ def here(settings: Settings) -> set[str]:
 
 
 def test_the_best_and_what_it_is_served_better_with(hub: Hub, face: Hub, make: MakeSettings, capsys: Captured) -> None:
-    publish(hub, "paraformer-large", "ct-punc")
+    publish(hub, "paraformer-large", "ct-punc", *LIVE)
     choice = prepare(make())
     assert (choice.model_id, choice.passed_over) == ("paraformer-large", ())
-    assert here(make()) == {"paraformer-large", "fsmn-vad", "ct-punc", "speakers"}
+    assert here(make()) == {"paraformer-large", "fsmn-vad", "ct-punc", "speakers", *LIVE}
     assert "warning" not in capsys.readouterr().err
     hub.requests.clear()
     face.requests.clear()
@@ -132,12 +134,18 @@ def test_the_best_and_what_it_is_served_better_with(hub: Hub, face: Hub, make: M
     assert prepare(make(hf_hub_offline=True)).model_id == "paraformer-large"
 
 
-@pytest.mark.parametrize("settings", [{"asr_enable_punctuation": False}, {"speaker_diarization": "off"}])
-def test_what_is_off_is_not_fetched(hub: Hub, make: MakeSettings, settings: dict[str, Any]) -> None:
-    publish(hub, "paraformer-large", "ct-punc")
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ({"asr_enable_punctuation": False}, {"ct-punc", "ct-punc-live"}),
+        ({"asr_enable_realtime_punc": False}, {"ct-punc-live"}),
+        ({"speaker_diarization": "off"}, {"speakers"}),
+    ],
+)
+def test_what_is_off_is_not_fetched(hub: Hub, make: MakeSettings, settings: dict[str, Any], missing: set[str]) -> None:
+    publish(hub, "paraformer-large", "ct-punc", *LIVE)
     prepare(make(**settings))
-    missing = {"ct-punc"} if "asr_enable_punctuation" in settings else {"speakers"}
-    assert here(make()) == {"paraformer-large", "fsmn-vad", "ct-punc", "speakers"} - missing
+    assert here(make()) == {"paraformer-large", "fsmn-vad", "ct-punc", "speakers", *LIVE} - missing
 
 
 @pytest.mark.parametrize("obstacle", ["no repository", "hangs", "other bytes", "a file less"])
@@ -228,7 +236,7 @@ def test_download_falls_back_as_serving_does(hub: Hub, make: MakeSettings, capsy
     nothing_named = argparse.Namespace(ids=[], all=False)
     assert download(make(), nothing_named) == 0
     assert here(make()) == {"whisper-base", "fsmn-vad", "speakers"}
-    publish(hub, "paraformer-large", "ct-punc")
+    publish(hub, "paraformer-large", "ct-punc", *LIVE)
     assert download(make(), nothing_named) == 0
     assert here(make()) >= {"paraformer-large", "ct-punc"}, "asked for, it is fetched although another is here"
     with pytest.raises(DownloadFailed, match="ct-punc-zh could not be fetched"):

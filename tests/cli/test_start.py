@@ -103,7 +103,11 @@ def test_what_it_does_not_know_it_says(run: Run, arguments: tuple[str, ...]) -> 
 
 def test_a_bad_setting_is_one_line(run: Run) -> None:
     assert_clear(run("models", "list", PORT="eighty"), "error: PORT: ")
-    assert_clear(run("serve", "--port", "99999"), "error: PORT: ")
+    assert_clear(run(PORT="99999"), "error: PORT: ", "hint: settings come from environment variables and .env")
+    for port in ("99999", "0", "x", "1" * 5000):
+        result = run("serve", "--port", port)
+        assert_clear(result, "argument --port: a number from 1 to 65535 is expected")
+        assert "environment" not in result.stderr
 
 
 def test_serving_without_models_and_offline(run: Run) -> None:

@@ -13,8 +13,10 @@ import pytest
 from models.small_punctuation import write_live_punctuation, write_punctuation
 
 from app.domain.errors import EngineFailure
+from app.engines import ct_punc
 from app.engines.ct_punc.live import Held, LivePunctuator, Marked
 from app.engines.ct_punc.punctuator import CtPunctuator
+from app.settings import Settings
 
 TOKENS = ("好", "吗", "了", "请", "和", "ok", "hello", "啊", "改", "问")
 AFTER = {"吗": "？", "了": "。", "和": "、", "ok": "，"}
@@ -139,8 +141,10 @@ def test_sessions_do_not_disturb_each_other(live: LivePunctuator) -> None:
         assert list(pool.map(lambda session: said(live, *session), sessions)) == alone
 
 
-def test_what_it_says_of_itself(live: LivePunctuator) -> None:
+def test_what_it_says_of_itself(live: LivePunctuator, folder: Path) -> None:
     assert (live.id, live.languages) == ("ct-punc-live", {"zh", "en"})
+    loaded = ct_punc.load_live("ct-punc-live", folder, Settings(_env_file=None))
+    assert loaded.marks(["好", "了"], Held()) == live.marks(["好", "了"], Held())
 
 
 # Folders that hold something else

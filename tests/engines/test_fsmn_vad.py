@@ -148,3 +148,19 @@ def test_a_folder_that_is_not_the_model_is_an_engine_failure(tmp_path: Path, mod
         (tmp_path / name).write_bytes(content)
     with pytest.raises(EngineFailure):
         FsmnVad(tmp_path)
+
+
+@pytest.mark.parametrize("block", [1, 37, 160, 1600, 16_000, 480_000])
+def test_a_live_stream_is_heard_as_the_whole_sound_is(detector: FsmnVad, call: np.ndarray, block: int) -> None:
+    sound = call[: RATE * 3] if block < 100 else call
+    stream = detector.open()
+    heard = [stream.push(sound[start : start + block]) for start in range(0, len(sound), block)]
+    heard.append(stream.push(sound[:0], last=True))
+    whole = detector.speech_probabilities(Samples(sound))
+    assert len(np.concatenate(heard)) == len(whole)
+    assert np.abs(np.concatenate(heard) - whole).max() < 1e-3
+
+
+def test_a_live_stream_of_nothing_has_no_frames(detector: FsmnVad) -> None:
+    assert len(detector.open().push(silence(0.0), last=True)) == 0
+    assert len(detector.open().push(silence(0.02), last=True)) == 0

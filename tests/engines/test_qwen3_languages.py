@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.engines.qwen3.languages import ALIGNED_LANGUAGES, LANGUAGES, begins_a_name, code_of, model_name
-from app.protocols.openai.languages import NAMES, language_code
+from app.protocols.languages import NAMES, language_code
 
 
 def test_thirty_languages_have_one_name_each_and_back() -> None:

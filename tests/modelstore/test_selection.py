@@ -16,6 +16,7 @@ MakeSettings = Callable[..., Settings]
 ENGINES = {"whisper"}
 BOTH = {"whisper", "paraformer"}
 ALL = {*BOTH, "qwen3"}
+LIVE = ("paraformer-large-online", "ct-punc-live")
 LARGE, SMALL, CPU, LAST = "qwen3-asr-1.7b", "qwen3-asr-0.6b", "paraformer-large", "whisper-base"
 
 
@@ -139,7 +140,7 @@ def test_qwen_without_a_size(
     [
         (SMALL, True, ("speakers", "qwen3-forced-aligner")),
         (SMALL, False, ("speakers",)),
-        (CPU, True, ("ct-punc", "speakers")),
+        (CPU, True, ("ct-punc", "speakers", *LIVE)),
     ],
 )
 def test_what_times_words_is_wanted_for_models_that_do_not(
@@ -172,9 +173,9 @@ def test_what_tells_speakers_apart_is_wanted_unless_it_is_off(
 @pytest.mark.parametrize(
     ("model", "on", "ids"),
     [
-        ("paraformer-large", True, ("ct-punc", "speakers")),
-        ("paraformer-large-seaco", True, ("ct-punc", "speakers")),
-        ("paraformer-large", False, ("speakers",)),
+        ("paraformer-large", True, ("ct-punc", "speakers", *LIVE)),
+        ("paraformer-large-seaco", True, ("ct-punc", "speakers", *LIVE)),
+        ("paraformer-large", False, ("speakers", "paraformer-large-online")),
         ("whisper-base", True, ("speakers",)),
     ],
 )
@@ -183,6 +184,28 @@ def test_what_sets_marks_is_wanted_for_models_that_write_none(
 ) -> None:
     settings = make_settings(asr_model=model, asr_enable_punctuation=on)
     assert wanted(settings, choose(settings, machine(), BOTH)) == ids
+
+
+@pytest.mark.parametrize(
+    ("model", "marks", "ids"),
+    [
+        ("paraformer-large", True, LIVE),
+        ("paraformer-large-seaco", False, LIVE[:1]),
+        ("whisper-base", True, ()),
+        (SMALL, True, ()),
+    ],
+)
+def test_what_hears_live_speech_is_wanted_beside_what_hears_whole_pieces_only(
+    make_settings: MakeSettings, model: str, marks: bool, ids: tuple[str, ...]
+) -> None:
+    settings = make_settings(asr_model=model, asr_enable_realtime_punc=marks)
+    choice = choose(settings, machine(), ALL, installed=everything)
+    assert tuple(one for one in wanted(settings, choice) if one in LIVE) == ids
+
+
+def test_what_hears_live_speech_is_not_served_by_itself(make_settings: MakeSettings) -> None:
+    with pytest.raises(UnknownModel, match="it only helps another model with live speech"):
+        choose(make_settings(asr_model=LIVE[0]), machine(), {*ALL, "paraformer_online"})
 
 
 def test_what_a_catalog_lacks_is_not_wanted(make_settings: MakeSettings) -> None:

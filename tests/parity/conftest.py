@@ -125,7 +125,7 @@ def convert(tmp_path_factory: pytest.TempPathFactory) -> Convert:
             pytest.importorskip("torch")
             work = tmp_path_factory.mktemp("exported")
             export(folder, work / "int8", progress=print)
-            shutil.copytree(work / "int8", work / "fp32", ignore=shutil.ignore_patterns("model_quant.onnx"))
+            shutil.copytree(work / "int8", work / "fp32", ignore=shutil.ignore_patterns("*_quant.onnx"))
             done[folder] = Converted(work / "fp32", work / "int8")
         return done[folder]
 

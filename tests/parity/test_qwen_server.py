@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 import signal
 import subprocess
@@ -11,12 +12,15 @@ import sys
 import time
 import wave
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from models.small_qwen import make
 from openai import AsyncOpenAI, InternalServerError, OpenAI
+from real.live_client import Heard, LiveClient
 from real.server import RealServer, start_server
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
@@ -74,6 +78,18 @@ def clip(phone_call: Path) -> bytes:
     return made.getvalue()
 
 
+@pytest.fixture(scope="module")
+def long_call(phone_call: Path) -> bytes:
+    """Half an hour and more of speech: nothing is done with it at once."""
+    made = io.BytesIO()
+    with wave.open(str(phone_call / "sample.wav")) as whole, wave.open(made, "wb") as call:
+        call.setparams(whole.getparams())
+        frames = whole.readframes(whole.getnframes())
+        for _ in range(math.ceil(1800 * whole.getframerate() / whole.getnframes())):
+            call.writeframes(frames)
+    return made.getvalue()
+
+
 def said(text: str) -> bool:
     """Whether a text is the script, once for each piece."""
     return bool(text) and not text.replace(TEXT, "").strip()
@@ -97,6 +113,26 @@ def test_text_language_words_and_confidence(sdk: OpenAI, clip: bytes) -> None:
     assert "word_times_estimated" not in (heard.get("warnings") or [])
     assert "".join(token["token"] for token in heard["logprobs"]) == TEXT
     assert all(token["logprob"] <= 0 for token in heard["logprobs"])
+
+
+def test_live_speech_has_its_text_while_it_is_spoken_and_once_for_good(server: RealServer, phone_call: Path) -> None:
+    with wave.open(str(phone_call / "sample.wav")) as whole:
+        whole.setpos(7 * whole.getframerate())
+        speech = np.frombuffer(whole.readframes(8 * whole.getframerate()), np.int16)
+
+    async def talk() -> Heard:
+        url = f"{server.base}/ws/v1/asr?token=secret"
+        async with LiveClient(url, enable_words=True, max_sentence_silence=2000) as client:
+            await client.play(speech, pace=0.5)  # two cores and torch: slower than people speak
+            return await client.stop(300)
+
+    heard = asyncio.run(talk())
+    assert heard.partials
+    assert all(said(sentence) for sentence in heard.texts)
+    assert heard.messages.index(heard.partials[0]) < heard.messages.index(heard.finals[0])
+    words = [word for final in heard.finals for word in final.payload["words"]]
+    assert {word["text"] for word in words} == set("今天气很好")
+    assert all(before["startTime"] <= after["startTime"] for before, after in pairwise(words))
 
 
 def test_a_forced_language_is_the_answers(sdk: OpenAI, clip: bytes) -> None:
@@ -157,12 +193,12 @@ def test_sixty_four_at_once(server: RealServer, phone_call: Path, clip: bytes) -
     assert len(set(texts)) <= 2  # those of the whole call, and those of the clip
 
 
-def test_who_leaves_ends_the_work(server: RealServer, sdk: OpenAI, phone_call: Path, clip: bytes) -> None:
+def test_who_leaves_ends_the_work(server: RealServer, sdk: OpenAI, long_call: bytes, clip: bytes) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
             f"{server.base}/v1/audio/transcriptions",
             headers={"authorization": "Bearer secret"},
-            files={"file": (phone_call / "sample.wav").read_bytes()},
+            files={"file": long_call},
             timeout=httpx.Timeout(600, read=0.7),
         )
     deadline = time.monotonic() + 30

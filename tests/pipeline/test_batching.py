@@ -11,6 +11,7 @@ import pytest
 from app.domain.engines import Hypothesis, PieceRequest
 from app.domain.errors import EngineFailure
 from app.pipeline.batching import Batcher
+from app.pipeline.computing import ComputeThreads, Computing
 from app.pipeline.turns import Turn
 
 from .stubs import StubRecognizer, failing_on, named, request
@@ -23,7 +24,7 @@ def run(recognizer: StubRecognizer, scenario: Scenario) -> None:
 
     async def main() -> None:
         with ThreadPoolExecutor(recognizer.parallel_calls) as executor:
-            batcher = Batcher(recognizer, executor)
+            batcher = Batcher(recognizer, Computing(ComputeThreads(executor)))
             async with asyncio.timeout(20):
                 await scenario(batcher)
                 await until(lambda: batcher.waiting == 0)
@@ -234,7 +235,7 @@ def test_after_the_threads_are_shut_down_pieces_fail_instead_of_hanging() -> Non
     async def main() -> None:
         executor = ThreadPoolExecutor(1)
         recognizer = StubRecognizer(held=True, batch_cost=1.0)
-        batcher = Batcher(recognizer, executor)
+        batcher = Batcher(recognizer, Computing(ComputeThreads(executor)))
         works = submit(batcher, "a", 1, 2, 3)
         await until(lambda: len(recognizer.calls) == 1)
         executor.shutdown(wait=False, cancel_futures=True)

@@ -13,6 +13,7 @@ from app.domain.engines import Hypothesis, PieceRequest, SpeechSpan
 from app.domain.errors import EngineFailure
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
+from app.pipeline.computing import ComputeThreads, Computing
 from app.pipeline.recognition import Heard, Hearing, Recognition
 from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import Cut
@@ -206,7 +207,7 @@ def follow(
 
     async def main() -> None:
         with ThreadPoolExecutor(2) as reading:
-            relay = Relay(recognizer, reading)
+            relay = Relay(recognizer, Computing(ComputeThreads(reading)))
             pieces = Recognition(StubSound(1e6), recognizer, relay, options, following=following).pieces(cuts)
             async with asyncio.timeout(20):
                 async with aclosing(pieces):

@@ -10,8 +10,9 @@ import pytest
 
 from app.domain.engines import ContinuousRecognizer, Hypothesis
 from app.domain.errors import EngineFailure, ModelUnavailable, Overloaded
+from app.pipeline.computing import ComputeThreads, Computing
 from app.pipeline.relaying import Relay
-from app.pipeline.turns import Turn
+from app.pipeline.turns import Turn, Urgency
 
 from .stubs import StubContinuousRecognizer, StubRecognizer, named, request
 from .test_batching import until
@@ -24,7 +25,7 @@ def run(recognizer: StubContinuousRecognizer, scenario: Scenario, *, bound: int 
 
     async def main() -> None:
         with ThreadPoolExecutor(2) as reading:
-            relay = Relay(recognizer, reading, bound=bound)
+            relay = Relay(recognizer, Computing(ComputeThreads(reading)), bound=bound)
             async with asyncio.timeout(20):
                 await scenario(relay)
                 await until(lambda: relay.waiting == 0 and recognizer.at_once == 0)
@@ -90,7 +91,7 @@ def test_keys_and_requests_take_turns_and_live_speech_goes_first() -> None:
         works = submit(relay, Turn("first", key="one"), 1, 2, 3)
         works += submit(relay, Turn("second", key="one"), 11, 12)
         works += submit(relay, Turn("third", key="two"), 21, 22, 23)
-        works += submit(relay, Turn("live", key="one", live=True), 31)
+        works += submit(relay, Turn("live", key="one", urgency=Urgency.FINAL), 31)
         await ended(recognizer, *works)
 
     run(recognizer, scenario)

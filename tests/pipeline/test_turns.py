@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.pipeline.turns import Turn, Turns
+from app.pipeline.turns import Turn, Turns, Urgency
 
 
 def anything(_: str) -> bool:
@@ -30,8 +30,8 @@ def test_keys_take_turns_and_so_do_requests_of_a_key() -> None:
 def test_live_goes_first_and_files_go_on_afterwards() -> None:
     turns: Turns[str] = Turns()
     turns.add("file", Turn("f"))
-    turns.add("live 1", Turn("l", live=True))
-    turns.add("live 2", Turn("l", live=True))
+    turns.add("live 1", Turn("l", urgency=Urgency.FINAL))
+    turns.add("live 2", Turn("l", urgency=Urgency.FINAL))
     assert all_of(turns) == ["live 1", "live 2", "file"]
 
 

@@ -20,16 +20,23 @@ from fastapi import FastAPI
 from served import served
 
 from app.audio.declared import DeclaredSound
+from app.audio.fetching.fetcher import Fetcher
 from app.domain import errors
 from app.domain.engines import Capabilities
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker, Voiceprint
 from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word, join_texts
+from app.protocols.errors import Faces
+from app.protocols.funasr import http as funasr_http
 from app.protocols.openai import errors as openai_errors
 from app.protocols.openai.http import router
+from app.protocols.spellings import Spellings
 from app.protocols.voices.http import router as voices_router
+from app.protocols.whisper_asr import errors as whisper_asr_errors
+from app.protocols.whisper_asr.http import router as whisper_asr_router
 from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
+from app.service.languages import HeardLanguage
 from app.service.models import ServedModel
 from app.service.service import SpeechService
 from app.service.uploads import RequestId, UploadGuard
@@ -175,6 +182,7 @@ class Calls:
     models: list[str] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
     modes: list[int] = field(default_factory=list)
+    declared: list[DeclaredSound | None] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     cancelled: int = 0
 
@@ -190,11 +198,17 @@ class FakeService(SpeechService):
             max_hotwords=settings.max_hotwords,
         )
         self._models = SimpleNamespace(  # type: ignore[assignment]
-            diarizer=None, speakers_failure=None, writing=None, has_language_model=False
+            diarizer=None, speakers_failure=None, writing=None, has_language_model=False, device="cpu"
         )
         self.can_write(punctuation=True, numbers=True)
         self.has_speakers(settings.speaker_diarization != "off")
         self._admission = Admission(max_requests=256, max_wait=30, timeout=settings.request_timeout_seconds)
+        self._fetcher = Fetcher(
+            networks=settings.audio_address_networks,
+            max_bytes=settings.max_audio_size,
+            seconds=settings.audio_address_seconds,
+            idle_seconds=settings.upload_idle_seconds,
+        )
 
     def has_speakers(self, there: bool) -> None:
         """Whether what tells speakers apart could be loaded."""
@@ -219,9 +233,9 @@ class FakeService(SpeechService):
         raise errors.UnknownModel("No such model here; there is able.", param="model")
 
     async def transcribe(
-        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: object = None
+        self, path: Path, model: str, options: RecognitionOptions, ticket: Ticket, declared: DeclaredSound | None = None
     ) -> Transcript:
-        async for item in self.stream(path, model, options, ticket):
+        async for item in self.stream(path, model, options, ticket, declared):
             if isinstance(item, Transcript):
                 return item
         raise AssertionError
@@ -232,13 +246,14 @@ class FakeService(SpeechService):
         model: str,
         options: RecognitionOptions,
         ticket: Ticket,
-        declared: object = None,
+        declared: DeclaredSound | None = None,
         *,
         early: bool = False,
     ) -> AsyncIterator[Segment | Transcript]:
         content = await asyncio.to_thread(path.read_bytes)
         self.calls.options.append(options)
         self.calls.models.append(model)
+        self.calls.declared.append(declared)
         self.calls.contents.append(content[:64])
         self.calls.modes.append((await asyncio.to_thread(path.stat)).st_mode & 0o777)
         verb, _, name = content[:64].decode(errors="replace").partition(" ")
@@ -262,6 +277,12 @@ class FakeService(SpeechService):
         except asyncio.CancelledError:
             self.calls.cancelled += 1
             raise
+
+    async def language(
+        self, path: Path, model: str, ticket: Ticket, declared: DeclaredSound | None = None
+    ) -> HeardLanguage:
+        transcript = await self.transcribe(path, model, RecognitionOptions(), ticket, declared)
+        return HeardLanguage(transcript.language, 0.875 if transcript.language else 0.0)
 
     async def voiceprint(
         self, path: Path, ticket: Ticket, declared: DeclaredSound | None = None, param: str = "file"
@@ -320,7 +341,11 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
     app.state.keyring = keyring = KeyRing(keys)
     app.include_router(router)
     app.include_router(voices_router)
-    openai_errors.install(app)
+    app.include_router(whisper_asr_router)
+    app.include_router(funasr_http.router)
+    others = dict.fromkeys(("/asr", "/detect-language"), whisper_asr_errors.face)
+    faces = Faces(openai_errors.face, {**others, "/recognition": funasr_http.face})
+    faces.install(app)
 
     @app.get("/health")
     def health() -> dict[str, str]:
@@ -335,8 +360,9 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
         keyring=keyring,
         max_bytes=service.settings.max_audio_size,
         idle_seconds=service.settings.upload_idle_seconds,
-        refuse=openai_errors.refusal,
+        refuse=faces.refusal,
     )
+    app.add_middleware(Spellings)
     app.add_middleware(RequestId)
     return app
 
@@ -351,6 +377,7 @@ def serving(temp: Path, *, keys: tuple[str, ...] = (KEY,), **settings: object) -
         with served(build(service, keys)) as port:
             yield Running(f"http://127.0.0.1:{port}", service, temp, port)
     finally:
+        service._fetcher.close()
         asyncio.run(service.voices.close())
         asyncio.run(service.vocabularies.close())
 

@@ -13,13 +13,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.service.connections import GuardedHttp
+from app.service.handshakes import TolerantWebSocket
 
 
 @contextlib.contextmanager
 def served(app: FastAPI, lifespan: Literal["on", "off"] = "off") -> Iterator[int]:
     """The port it listens on. With its `lifespan`, the application begins and ends as it does for a user."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", lifespan=lifespan, access_log=False, http=GuardedHttp)
+    config = uvicorn.Config(
+        app, log_level="critical", lifespan=lifespan, access_log=False, http=GuardedHttp, ws=TolerantWebSocket
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

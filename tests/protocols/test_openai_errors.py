@@ -13,8 +13,8 @@ from openai_server import FAILURES, KEY, Calls, Running, serving, wait_until
 
 from app.domain import errors
 from app.domain.errors import SpeechError
+from app.protocols.faults import STATUS, status_of
 from app.protocols.openai import streaming
-from app.protocols.openai.errors import STATUS, status_of
 
 TRANSCRIBE = "/v1/audio/transcriptions"
 

@@ -136,6 +136,7 @@ BAD: list[tuple[Pairs, str]] = [
     ([("temperature", "nan")], "temperature"),
     ([("temperature", "inf")], "temperature"),
     ([("temperature", "warm")], "temperature"),
+    ([("temperature", "0_1")], "temperature"),
     ([("timestamp_granularities[]", "letter")], "timestamp_granularities"),
     ([("timestamp_granularities[]", "letter"), ("response_format", "json")], "timestamp_granularities"),
     ([("include[]", "usage")], "include"),

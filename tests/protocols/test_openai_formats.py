@@ -236,7 +236,9 @@ def test_documentation_knows_every_field(raw: httpx.Client) -> None:
     for path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
         operation = document["paths"][path]["post"]
         form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
-        assert form["required"] == ["file"]
+        assert {"file", "audio_address"} <= form["properties"].keys()
+        body = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        assert body.keys() == {name.removesuffix("[]") for name in form["properties"]} - {"file"} | {"input_audio"}
         assert all("description" in field for field in form["properties"].values())
         assert {"application/json", "text/plain", "text/vtt"} <= operation["responses"]["200"]["content"].keys()
         assert operation["security"]

@@ -232,7 +232,8 @@ def test_who_is_told_apart(modes: dict[str, Running], mode: str, said: str | Non
     if diarized and said == "false":
         check_refusal(answer, 400, "enable_speaker_diarization", "invalid_value")
     elif mode == "off" and (diarized or (shows and said == "true")):
-        check_refusal(answer, 400, None, "unsupported_feature")
+        field = "enable_speaker_diarization" if said else "response_format"
+        check_refusal(answer, 400, field, "unsupported_feature")
     else:
         assert answer.status_code == 200, answer.text
         apart = shows and (said == "true" or diarized or (said is None and mode == "default"))
@@ -312,7 +313,7 @@ def test_a_field_about_speakers_asks_for_them(modes: dict[str, Running], field: 
     with http_client(modes["asked"]) as http:
         assert wanted(http, modes["asked"], [field])
     with http_client(modes["off"]) as http:
-        check_refusal(post(http, [field]), 400, None, "unsupported_feature")
+        check_refusal(post(http, [field]), 400, field[0], "unsupported_feature")
 
 
 def test_everything_the_sdk_knows_of_speakers(client: OpenAI, server: Running) -> None:

@@ -14,6 +14,7 @@ from openai import OpenAI
 from openai_server import KEY, OTHER_KEY, TRANSCRIPTS, Running, serving
 
 from app.domain.hotwords import Hotword, HotwordHit
+from app.domain.masking import Masking
 from app.domain.options import RecognitionOptions
 from app.service.auth import KeyRing
 
@@ -187,3 +188,97 @@ def test_terms_stay_out_of_the_log(raw: httpx.Client, server: Running, caplog: p
 def _owner(key: str) -> str:
     """What the key's vocabularies are kept under."""
     return KeyRing((key,)).owner([(b"authorization", f"Bearer {key}".encode())])
+
+
+# --- words to mask ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pairs", "masking"),
+    [
+        ([], ()),
+        ([("sensitive_words", "")], ()),
+        ([("sensitive_words_style", "remove")], ()),
+        ([("sensitive_words", "飞鸟")], (Masking(("飞鸟",)),)),
+        ([("sensitive_words", "飞鸟，Project Falcon,飞鸟")], (Masking(("飞鸟", "Project Falcon")),)),
+        (
+            [("sensitive_words", '["a, b", "c"]'), ("sensitive_words_style", "remove")],
+            (Masking(("a, b", "c"), "remove"),),
+        ),
+        (
+            [("sensitive_words[]", "飞鸟"), ("sensitive_words[]", "x"), ("sensitive_words_style", " Parentheses ")],
+            (Masking(("飞鸟", "x"), "parentheses"),),
+        ),
+        ([("sensitive_words", "飞鸟"), ("sensitive_words_style", "stars")], (Masking(("飞鸟",)),)),
+    ],
+)
+def test_sensitive_words(raw: httpx.Client, server: Running, pairs: Pairs, masking: tuple[Masking, ...]) -> None:
+    assert asked(raw, server, *pairs).masking == masking
+
+
+@pytest.mark.parametrize(
+    ("pairs", "param"),
+    [
+        ([("sensitive_words", '["x"')], "sensitive_words"),
+        ([("sensitive_words", '{"x": 1}')], "sensitive_words"),
+        ([("sensitive_words", "[1]")], "sensitive_words"),
+        ([("sensitive_words", "飞鸟,***")], "sensitive_words"),
+        ([("sensitive_words", "长" * 201)], "sensitive_words"),
+        ([("sensitive_words", ",".join(f"词{number}" for number in range(10_001)))], "sensitive_words"),
+        ([("sensitive_words", "飞鸟"), ("sensitive_words_style", "beep")], "sensitive_words_style"),
+        ([("sensitive_words_style", "beep")], "sensitive_words_style"),
+    ],
+)
+def test_sensitive_words_that_make_no_sense(raw: httpx.Client, server: Running, pairs: Pairs, param: str) -> None:
+    error = refused(raw, server, *pairs)
+    assert (error["param"], error["type"]) == (param, "invalid_request_error")
+    assert "飞鸟" not in error["message"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sensitive_words", "sensitive_words[]", "sensitive_words[0]", "sensitive_words_style", "hotwords", "keywords[]"],
+)
+@pytest.mark.parametrize("others", [[], [("sensitive_words", "公园"), ("hotwords", "公园"), ("keywords", "公园")]])
+def test_terms_in_a_file_are_not_overlooked(raw: httpx.Client, server: Running, name: str, others: Pairs) -> None:
+    texts = [(field, (None, value.encode())) for field, value in others]
+    answer = raw.post(PATH, files=[(name, ("words.txt", "飞鸟".encode())), ("file", ("a.wav", b"zh")), *texts])
+    assert (answer.status_code, server.calls.options) == (400, [])
+    assert answer.json()["error"]["param"] == name.partition("[")[0]
+
+
+@pytest.mark.parametrize("name", ["sensitive_words", "hotwords", "keywords"])
+def test_terms_in_brackets_that_no_list_has_are_not_overlooked(raw: httpx.Client, server: Running, name: str) -> None:
+    error = refused(raw, server, (name, "公园"), (f"{name}[飞鸟]", "20"))
+    assert error["param"] == name
+    assert "飞鸟" not in error["message"]
+
+
+def test_stored_sensitive_words(raw: httpx.Client, server: Running) -> None:
+    store, words = server.service.vocabularies, [Hotword("飞鸟"), Hotword("Falcon")]
+    mine = asyncio.run(store.create(_owner(KEY), "codes", words, kind="sensitive"))
+    heard = asyncio.run(store.create(_owner(KEY), "people", [Hotword("王小明")], kind="class"))
+    theirs = asyncio.run(store.create(_owner(OTHER_KEY), "codes", words, kind="sensitive"))
+    assert asked(raw, server, ("sensitive_words", mine.id)).masking == (Masking(("飞鸟", "Falcon")),)
+    both = asked(raw, server, ("sensitive_words", f"x, {mine.id}"), ("sensitive_words_style", "remove")).masking
+    assert both == (Masking(("x", "飞鸟", "Falcon"), "remove"),)
+    assert asked(raw, server, ("vocabulary_id", heard.id)).hotwords == (Hotword("王小明"),)
+    server.calls.options.clear()
+    for name, unknown in (
+        ("sensitive_words", theirs.id),
+        ("sensitive_words", heard.id),
+        ("sensitive_words", "vocab_" + "a" * 24),
+        ("vocabulary_id", mine.id),
+    ):
+        error = refused(raw, server, (name, unknown), status=404)
+        assert (error["code"], error["param"]) == ("vocabulary_not_found", name)
+
+
+def test_sensitive_words_stay_out_of_the_log(
+    raw: httpx.Client, server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for said in ('["绝密代号"', '{"绝密代号": 1}', "绝密代号" * 100):
+        refused(raw, server, ("sensitive_words", said))
+    asked(raw, server, ("sensitive_words", "绝密代号"))
+    assert "绝密代号" not in caplog.text

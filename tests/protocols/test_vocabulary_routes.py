@@ -20,9 +20,9 @@ from vocabulary_server import KEY, OTHER_KEY, Running, serving
 from app.domain.errors import UnknownVocabulary
 from app.domain.hotwords import Hotword
 from app.main import create_app
+from app.protocols.body import IN_MEMORY
 from app.protocols.vocabularies import schema
-from app.protocols.vocabularies.body import IN_MEMORY
-from app.protocols.vocabularies.http import BODY_SLACK, BYTES_PER_HOTWORD
+from app.protocols.vocabularies.bodies import BODY_SLACK, BYTES_PER_HOTWORD
 from app.protocols.vocabularies.wire import FIELDS
 from app.settings import Settings
 
@@ -79,7 +79,7 @@ def test_a_vocabulary_is_stored_replaced_and_deleted(raw: httpx.Client) -> None:
     assert re.fullmatch(r"vocab_[0-9a-f]{24}", made["id"])
     assert made["created_at"] == made["updated_at"] > 1_700_000_000
     times = {"created_at": made["created_at"], "updated_at": made["updated_at"]}
-    summary = {"id": made["id"], "object": "vocabulary", "name": "客户 🎉", "count": 2, **times}
+    summary = {"id": made["id"], "object": "vocabulary", "name": "客户 🎉", "description": "", "count": 2, **times}
     assert made == summary | {"hotwords": [{"text": "阿里巴巴", "weight": 1.0}, {"text": "Kubernetes", "weight": 1.0}]}
     place = f"{PLACE}/{made['id']}"
     assert raw.get(place).json() == made
@@ -118,6 +118,23 @@ def test_ways_to_say_hotwords(raw: httpx.Client, server: Running, said: object, 
     for repeated in (said, answer.json()["hotwords"]):  # what came back can be sent again
         again = raw.put(f"{PLACE}/{answer.json()['id']}", json={"hotwords": repeated})
         assert again.json()["hotwords"] == answer.json()["hotwords"]
+
+
+def test_a_description_is_kept_changed_and_taken_away(raw: httpx.Client) -> None:
+    made = raw.post(PLACE, json={"name": "Names", "hotwords": ["Anna"], "description": " our customers\nof 2026 "})
+    assert (made.status_code, made.json()["description"]) == (201, "our customers\nof 2026")
+    place = f"{PLACE}/{made.json()['id']}"
+    assert raw.get(PLACE).json()["data"][0]["description"] == "our customers\nof 2026"
+    assert raw.put(place, json={"hotwords": ["Bert"]}).json()["description"] == "our customers\nof 2026"
+    changed = raw.put(place, json={"description": "old"}).json()
+    assert (changed["description"], changed["hotwords"][0]["text"]) == ("old", "Bert")
+    assert raw.put(place, json={"description": ""}).json()["description"] == ""
+    for bad in ("x" * 501, "a\x00b", "\ud800", 5, ["a"]):
+        content = json.dumps({"name": "Other", "hotwords": ["x"], "description": bad})
+        for method, path in (("POST", PLACE), ("PUT", place)):
+            answer = raw.request(method, path, content=content, headers={"content-type": "application/json"})
+            assert error(answer) == (400, "invalid_value", "description")
+    assert names(raw) == ["Names"]
 
 
 def test_a_restart_keeps_all(tmp_path: Path) -> None:
@@ -369,11 +386,15 @@ def test_documentation(server: Running) -> None:
     document = httpx.get(f"{server.base}/openapi.json").json()
     paths = document["paths"]
     assert {(path, method) for path, methods in paths.items() for method in methods} == {
-        (PLACE, "get"),
-        (PLACE, "post"),
-        (f"{PLACE}/{{id}}", "get"),
-        (f"{PLACE}/{{id}}", "put"),
-        (f"{PLACE}/{{id}}", "delete"),
+        route
+        for place in (PLACE, "/v1/sensitive_words")
+        for route in (
+            (place, "get"),
+            (place, "post"),
+            (f"{place}/{{id}}", "get"),
+            (f"{place}/{{id}}", "put"),
+            (f"{place}/{{id}}", "delete"),
+        )
     }
     assert [given["name"] for given in paths[f"{PLACE}/{{id}}"]["put"]["parameters"]] == ["id"]
     assert {"201", "400", "401", "409", "413", "503"} <= paths[PLACE]["post"]["responses"].keys()

@@ -12,8 +12,9 @@ import httpx
 from fastapi import FastAPI
 from served import served
 
+from app.protocols.errors import Faces
 from app.protocols.openai import errors as openai_errors
-from app.protocols.vocabularies.http import router
+from app.protocols.vocabularies import http, sensitive
 from app.service.auth import KeyRing
 from app.service.uploads import RequestId, UploadGuard
 from app.service.vocabularies.store import VocabularyStore
@@ -45,9 +46,11 @@ def build(service: Service, keys: tuple[str, ...]) -> FastAPI:
     app = FastAPI(redirect_slashes=False)
     app.state.service = service
     app.state.keyring = keyring = KeyRing(keys)
-    app.include_router(router)
-    openai_errors.install(app)
-    app.add_middleware(UploadGuard, keyring=keyring, max_bytes=2**30, idle_seconds=0.5, refuse=openai_errors.refusal)
+    app.include_router(http.router)
+    app.include_router(sensitive.router)
+    faces = Faces(openai_errors.face)
+    faces.install(app)
+    app.add_middleware(UploadGuard, keyring=keyring, max_bytes=2**30, idle_seconds=0.5, refuse=faces.refusal)
     app.add_middleware(RequestId)
     return app
 

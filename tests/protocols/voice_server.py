@@ -21,6 +21,7 @@ from served import served
 from app.audio.declared import DeclaredSound
 from app.domain import errors
 from app.domain.speakers import Voiceprint
+from app.protocols.errors import Faces
 from app.protocols.openai import errors as openai_errors
 from app.protocols.voices.http import router
 from app.service.admission import Admission, Caller, Ticket
@@ -88,10 +89,9 @@ def build(service: FakeService, keys: tuple[str, ...]) -> FastAPI:
     app.state.service = service
     app.state.keyring = keyring = KeyRing(keys)
     app.include_router(router)
-    openai_errors.install(app)
-    app.add_middleware(
-        UploadGuard, keyring=keyring, max_bytes=MAX_BYTES, idle_seconds=5.0, refuse=openai_errors.refusal
-    )
+    faces = Faces(openai_errors.face)
+    faces.install(app)
+    app.add_middleware(UploadGuard, keyring=keyring, max_bytes=MAX_BYTES, idle_seconds=5.0, refuse=faces.refusal)
     app.add_middleware(RequestId)
     return app
 

@@ -8,7 +8,8 @@ import pytest
 from models.small_whisper import make_small_whisper
 from openai import OpenAI
 
-from .server import RealServer, start_server
+from .server import RealServer
+from .wires import Wires, start_wires
 
 Listen = Callable[..., dict[str, Any]]
 
@@ -40,18 +41,25 @@ def listen(sdk: OpenAI) -> Listen:
 
 
 @pytest.fixture(scope="session")
-def small_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    """A server with the small model, which lets as many wait as come."""
+def small_wires(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wires]:
+    """A server with the small model, which lets as many wait as come, on all its ports."""
     small = make_small_whisper(tmp_path_factory.mktemp("models") / "small", models_dir / "whisper-base")
     folder = tmp_path_factory.mktemp("small")
-    server = start_server(
+    wires = start_wires(
         models_dir, folder, ASR_MODEL_DIR_WHISPER_BASE=str(small), MAX_WAIT_SECONDS="600", ASR_CHINESE_STYLE="false"
     )
+    server = wires.server
     try:
         server.wait_until_ready()
-        yield server
+        yield wires
         assert server.active() == 0
         assert list(server.temp.iterdir()) == []
     finally:
         server.process.kill()
         server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def small_server(small_wires: Wires) -> RealServer:
+    """The same one, for who needs only its main port."""
+    return small_wires.server

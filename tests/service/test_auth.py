@@ -7,7 +7,7 @@ import hmac
 import pytest
 
 from app.service import auth
-from app.service.auth import KeyRing, presented_keys
+from app.service.auth import KeyRing, key_headers, presented_keys
 
 
 def test_an_empty_ring_is_open() -> None:
@@ -66,3 +66,26 @@ def test_where_keys_are_found(headers: list[tuple[bytes, bytes]], keys: list[str
 def test_bytes_that_are_no_text_are_no_key() -> None:
     (key,) = presented_keys([(b"api-key", b"\xff\xfe")])
     assert not KeyRing(["a"]).allows(key)
+
+
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        ("token=t&other=x", ["t"]),
+        ("x_nls_token=a&X-NLS-Token=b&api_key=c", ["a", "b", "c"]),
+        ("hotwords=%E9%98%BF%E9%87%8C&token=t", ["t"]),
+        ("token=%E9%92%A5%E5%8C%99", ["钥匙"]),
+        ("token=钥匙", ["钥匙"]),
+        ("token=a%2Bb+c", ["a+b c"]),
+        ("token=", []),
+    ],
+)
+def test_keys_in_an_address_whatever_else_it_says(query: str, keys: list[str]) -> None:
+    assert presented_keys(key_headers({"headers": [], "query_string": query.encode()})) == keys
+
+
+def test_an_address_that_is_no_text_has_no_key() -> None:
+    for query in (b"token=%FF%FE", b"token=\xff\xfe", b"a=%FF&token=%00"):
+        assert not KeyRing(["a"]).allows(
+            next(iter(presented_keys(key_headers({"headers": [], "query_string": query}))))
+        )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from pipeline.test_batching import until
 from app.domain.engines import Recognizer
 from app.domain.errors import DownloadFailed, EngineFailure, ModelUnavailable, SpeechError
 from app.modelstore.catalog import CATALOG, ModelEntry, ModelScopeMirror
+from app.modelstore.machine import Gpu, Machine
 from app.modelstore.mirrors import Endpoints, Timeouts
 from app.modelstore.store import ModelStore
 from app.service import helpers, improving, residents
@@ -33,6 +35,8 @@ from app.service.service import SpeechService
 from app.settings import Settings
 
 BEST = "paraformer-large"
+LIVE = ("paraformer-large-online", "ct-punc-live")
+"""What live speech is heard and marked with beside it."""
 ABSENT = "it is not on this machine yet"
 
 
@@ -135,6 +139,8 @@ def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Street]:
         monkeypatch.setattr(models_module, "ModelStore", store)
         monkeypatch.setattr(residents, "load_recognizer", load)
         monkeypatch.setattr(helpers, "load_punctuator", lambda *_: StubPunctuator())
+        monkeypatch.setattr(helpers, "load_streaming", lambda entry, *_: entry)
+        monkeypatch.setattr(helpers, "load_live_punctuator", lambda entry, *_: entry)
         yield made
 
 
@@ -156,8 +162,8 @@ async def health_once(client: httpx.AsyncClient, **expected: object) -> dict[str
 
 
 def test_the_best_that_is_here_answers_and_nothing_is_asked(street: Street) -> None:
-    street.place(BEST)
-    street.place("ct-punc")
+    for model_id in (BEST, "ct-punc", *LIVE):
+        street.place(model_id)
 
     async def scenario(service: SpeechService) -> None:
         assert ids(service) == [BEST]
@@ -324,6 +330,60 @@ def test_what_sets_marks_may_arrive_later(street: Street) -> None:
     street.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "loaded"),
+    [
+        (BEST, {}, LIVE),
+        (BEST, {"asr_enable_realtime_punc": False}, (LIVE[0], None)),
+        ("whisper-base", {}, (None, None)),
+    ],
+)
+def test_what_live_speech_needs_is_loaded_where_it_is_needed(
+    street: Street, name: str, settings: dict[str, object], loaded: tuple[str | None, str | None]
+) -> None:
+    for model_id in (BEST, *LIVE):
+        street.place(model_id)
+    assert live_helpers(street, lambda _models: True, asr_model=name, **settings) == loaded
+
+
+def test_what_live_speech_needs_may_arrive_later_or_be_broken(
+    street: Street, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise EngineFailure("decoder.onnx is torn.")
+
+    monkeypatch.setattr(helpers, "load_live_punctuator", broken)
+    street.place(BEST)
+    for model_id in LIVE:
+        street.publish(model_id)
+    assert live_helpers(street, lambda _models: "torn" in caplog.text, asr_model=BEST) == (LIVE[0], None)
+    absent = "The model that hears speech while it is spoken is not on this machine."
+    assert f"live text is made by the model for whole pieces: {absent}" in caplog.text
+    assert "live text will have no marks before it is final: decoder.onnx is torn." in caplog.text
+
+
+def live_helpers(
+    street: Street, arrived: Callable[[Models], bool], **settings: object
+) -> tuple[str | None, str | None]:
+    """Ids of what live speech is heard and marked with, once that has `arrived`."""
+
+    async def main() -> tuple[str | None, str | None]:
+        with ThreadPoolExecutor(1) as threads:
+            models = Models(Settings(_env_file=None, **street.settings(**settings)), threads)  # pyright: ignore
+            try:
+                await models.load()
+                improving = asyncio.create_task(Improvement(models).run())
+                await until(lambda: arrived(models))
+                improving.cancel()
+                await asyncio.wait([improving])
+                streaming, punctuator = models.helpers.streaming, models.helpers.live_punctuator
+                return streaming and streaming.id, punctuator and punctuator.id
+            finally:
+                await models.close()
+
+    return asyncio.run(main())
+
+
 def test_one_that_arrives_broken_changes_nothing(street: Street, caplog: pytest.LogCaptureFixture) -> None:
     street.engines[BEST] = EngineFailure("what arrived is torn")
     street.publish(BEST)
@@ -380,9 +440,8 @@ def test_a_fault_of_our_own_is_logged_once_and_tried_again(
 def test_nothing_is_improved_where_nothing_is_missing(street: Street, name: str) -> None:
     street.publish(BEST)
     street.publish("ct-punc")
-    if name == BEST:
-        street.place(BEST)
-        street.place("ct-punc")
+    for model_id in (BEST, "ct-punc", *LIVE) if name == BEST else ():
+        street.place(model_id)
 
     async def main() -> None:
         with ThreadPoolExecutor(1) as threads:
@@ -399,9 +458,35 @@ def test_nothing_is_improved_where_nothing_is_missing(street: Street, name: str)
     assert street.hub.requests == [], "what was asked for by name is not improved upon"
 
 
+@pytest.mark.parametrize(("device", "meant"), [("auto", "cuda:1"), ("cuda:0", "cuda:0"), ("cpu", "cpu")])
+def test_the_device_is_known_without_asking_again(
+    street: Street, monkeypatch: pytest.MonkeyPatch, device: str, meant: str
+) -> None:
+    gpus = tuple(Gpu(index, f"GPU-{index}", "Card", (index + 1) * 2**33, 2**33, "570") for index in range(2))
+    looks: list[Machine] = []
+
+    def read() -> Machine:
+        looks.append(Machine(2, "Processor", (), 2**34, gpus))
+        return looks[-1]
+
+    monkeypatch.setattr(models_module, "read_machine", read)
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            settings = Settings(_env_file=None, **street.settings(asr_model="whisper-base", device=device))
+            models = Models(settings, threads)
+            try:
+                assert [models.device, models.device] == [meant, meant]
+            finally:
+                await models.close()
+
+    asyncio.run(main())
+    assert len(looks) == 1
+
+
 def test_another_model_that_sets_marks_is_enough(street: Street) -> None:
-    street.place(BEST)
-    street.place("ct-punc-zh")
+    for model_id in (BEST, "ct-punc-zh", *LIVE):
+        street.place(model_id)
     street.publish("ct-punc")
 
     async def scenario(service: SpeechService) -> None:

@@ -44,6 +44,7 @@ def test_names_that_mean_the_default_model(house: House) -> None:
         for name in (
             *(None, "", " ", "string", "whisper-base", "Whisper-Base", "whisper-1", "whisper-large-v3"),
             *("gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2025-12-15"),
+            *("gpt-realtime-whisper", "gpt-live-transcribe"),
         ):
             assert service.resolve(name).id == "whisper-base", name
 
@@ -57,6 +58,18 @@ def test_other_names_are_errors_that_name_what_there_is(house: House) -> None:
                 service.resolve(name)
             assert caught.value.param == "model"
             assert len(caught.value.message) < 250
+
+    house.run(scenario)
+
+
+def test_what_cannot_be_printed_of_a_name_is_not_told(house: House) -> None:
+    async def scenario(service: SpeechService) -> None:
+        with pytest.raises(UnknownModel) as asked:
+            service.resolve("a\nforged")
+        with pytest.raises(UnknownModel) as loading:
+            await service.load_model("a\nforged")
+        for caught in (asked, loading):
+            assert caught.value.message.startswith(r"The model 'a\nforged' does not exist. ")
 
     house.run(scenario)
 

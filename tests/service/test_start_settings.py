@@ -44,6 +44,24 @@ def test_log_file_level_and_rotation(tmp_path: Path, root: logging.Logger) -> No
     assert all("not this one" not in path.read_text() for path in file.parent.iterdir())
 
 
+def test_what_is_logged_stays_on_its_line(tmp_path: Path, root: logging.Logger) -> None:
+    """What callers send ends up in messages here and there, and must not look like lines of the server's own."""
+    file = tmp_path / "server.log"
+    logs.configure(bare(log_file=file))
+    root.info("model %s: 电影 “é”", "x\n2026-01-01 ERROR   app.main: forged\r\x1b[2J\u2028\u202e\ud800")
+    assert file.read_text().endswith(
+        "model x\\n2026-01-01 ERROR   app.main: forged\\r\\x1b[2J\\u2028\\u202e\\ud800: 电影 “é”\n"
+    )
+    assert len(file.read_text().splitlines()) == 1
+
+
+def test_tracebacks_have_their_lines(tmp_path: Path, root: logging.Logger) -> None:
+    file = tmp_path / "server.log"
+    logs.configure(bare(log_file=file))
+    root.error("it failed", exc_info=ZeroDivisionError("why"))
+    assert [line.split(": ")[-1] for line in file.read_text().splitlines()] == ["it failed", "why"]
+
+
 def test_debug_is_the_debug_level(root: logging.Logger) -> None:
     logs.configure(bare(debug=True, log_level="ERROR"))
     assert root.level == logging.DEBUG

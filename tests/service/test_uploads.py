@@ -19,8 +19,8 @@ from app.service.uploads import FORM_SLACK, RequestId, UploadGuard
 LIMIT = 1000
 
 
-def refuse(error: RequestError, path: str) -> Response:
-    return PlainTextResponse(f"{error.code} {path}", 401 if isinstance(error, AuthenticationFailed) else 413)
+def refuse(error: RequestError, scope: Scope) -> Response:
+    return PlainTextResponse(f"{error.code} {scope['path']}", 401 if isinstance(error, AuthenticationFailed) else 413)
 
 
 class Application:

@@ -20,7 +20,8 @@ from sqlalchemy import create_engine
 
 from app.domain.errors import InvalidParameter, UnknownVocabulary, VocabulariesUnavailable, VocabularyExists
 from app.domain.hotwords import Hotword
-from app.service.vocabularies.store import MAX_ID_CHARACTERS, Vocabulary, VocabularyStore
+from app.service.vocabularies.lists import MAX_ID_CHARACTERS, Vocabulary
+from app.service.vocabularies.store import VocabularyStore
 from app.service.vocabularies.tables import Base
 
 _T = TypeVar("_T")

@@ -7,7 +7,6 @@ The same marks as FunASR's `CTTransformerStreaming.inference` gives the same wor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.domain.live_engines import Held, Marked
 from app.engines.ct_punc.files import LIVE, read_files
 from app.engines.ct_punc.punctuator import LONG, best_marks, feed_of, last_end, marks_of, open_graph
 from app.engines.ct_punc.segmenting import Characters
@@ -26,28 +26,6 @@ _VAD, _SUB = "vad_masks", "sub_masks"
 _LONGEST = 400
 """Tokens after which an unfinished sentence without a comma is final, but for the last `LONG`: it is gone through again
 with every call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The unfinished sentence, for the session to keep between calls; empty at the start.
-
-    `words` has for each word the ids of its tokens that are not final: none for white space.
-    """
-
-    words: tuple[tuple[int, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """What follows each held word and then each new one: "" or one of the full-width marks ， 。 ？ 、.
-
-    The first `final` of them stay as they are; the others are the words of `held`, and come again with the next call.
-    """
-
-    marks: tuple[str, ...]
-    final: int
-    held: Held
 
 
 class LivePunctuator:

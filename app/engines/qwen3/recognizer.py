@@ -28,7 +28,7 @@ from app.engines.qwen3.link import RefusedError, Token
 from app.engines.qwen3.outputs import Answer, Output
 from app.engines.qwen3.plans import question
 from app.engines.qwen3.process import EngineProcess
-from app.engines.qwen3.prompts import recognition_prompt
+from app.engines.qwen3.prompts import harmless, recognition_prompt
 from app.engines.qwen3.vocabulary import Vocabulary
 from app.engines.qwen3.words import proportional, words_of
 
@@ -82,6 +82,7 @@ class QwenRecognizer:
             temperature=True,
             logprobs=True,
             mixes_languages=True,
+            continues=True,
         )
         self._process = process
         self._vocabulary = vocabulary
@@ -102,7 +103,7 @@ class QwenRecognizer:
         candidates = options.languages
         first = candidates[0] if len(candidates) == 1 else None
         telling = _Telling(self._vocabulary, said) if said and not candidates else None
-        heard = await self._listen(samples, options, options.language or first, telling)
+        heard = await self._listen(samples, options, options.language or first, telling, harmless(request.prefix))
         if candidates and heard.language not in candidates:
             heard = await self._best_of(samples, options)
         words: tuple[Word, ...] = ()
@@ -131,10 +132,15 @@ class QwenRecognizer:
         return max((one.result() for one in heard), key=lambda one: one.avg_logprob)
 
     async def _listen(
-        self, samples: Samples, options: RecognitionOptions, language: str | None, telling: _Telling | None
+        self,
+        samples: Samples,
+        options: RecognitionOptions,
+        language: str | None,
+        telling: _Telling | None,
+        prefix: str = "",
     ) -> _Heard:
         name = model_name(language) if language else None
-        prompt = recognition_prompt(options, language=name)
+        prompt = recognition_prompt(options, language=name, prefix=prefix)
         seconds = len(samples) / SAMPLE_RATE
         most = min(_MOST_TOKENS, _LEAST_TOKENS + int(seconds * _TOKENS_A_SECOND))
         asked = question(prompt.text, max_tokens=most, temperature=options.temperature)
@@ -146,10 +152,10 @@ class QwenRecognizer:
             if not (options.prompt or options.hotwords):
                 raise
             # Its context was too long after all: what was said counts more.
-            bare = await self._listen(samples, replace(options, prompt="", hotwords=()), language, telling)
+            bare = await self._listen(samples, replace(options, prompt="", hotwords=()), language, telling, prefix)
             bare.warnings = (*bare.warnings, _PROMPT_DROPPED)
             return bare
-        output = Output(self._vocabulary, forced=name)
+        output = Output(self._vocabulary, forced=name, prefix=prefix)
         for token, chance in came.tokens:
             output.add(token, chance)
         answer = output.finish()

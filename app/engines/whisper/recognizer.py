@@ -57,7 +57,7 @@ punctuation and in simplified characters, and mishears less (`python -m benchmar
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class _Prepared:
     """One piece ready to be decoded. `encoded` is float32 of shape (1, positions, width)."""
 
     encoded: Floats
@@ -68,6 +68,7 @@ class _Draft:
     context: bool
     style: str
     temperature: float
+    beam: int
     warnings: tuple[str, ...]
 
 
@@ -75,7 +76,7 @@ class _Draft:
 class _Decoded:
     """One decoding of one piece."""
 
-    draft: _Draft
+    piece: _Prepared
     tokens: list[int]
     text: str
     avg_logprob: float
@@ -97,16 +98,16 @@ class _Decoded:
     def parrots(self) -> bool:
         """Whether the text is what the model was shown as style, not what was said."""
         left = _letters(self.text)
-        if not left or not self.draft.style:
+        if not left or not self.piece.style:
             return False
-        for phrase in sorted(re.split(r"[，。！？]", self.draft.style), key=len, reverse=True):
+        for phrase in sorted(re.split(r"[，。！？]", self.piece.style), key=len, reverse=True):
             left = left.replace(phrase, "") if phrase else left
         return not left
 
     @property
     def sparse(self) -> bool:
         """Whether there is less text than people say in this time, even slowly."""
-        return len(_letters(self.text)) < _SPARSE * self.draft.seconds
+        return len(_letters(self.text)) < _SPARSE * self.piece.seconds
 
     @property
     def silent(self) -> bool:
@@ -173,11 +174,11 @@ class WhisperRecognizer:
         return _window(request.piece.seconds)
 
     def batch_key(self, request: PieceRequest | WaitingRequest) -> Hashable:
-        """Pieces of one call share the window, the temperature, and where in the prompt the text starts."""
+        """Pieces of one call share the window, how they are searched, and where in the prompt the text starts."""
         options = request.options
         context, _ = self._vocabulary.context(options.prompt, _terms(options))
         seconds = request.piece.seconds
-        return _window(seconds), _token_bound(seconds), options.temperature, len(context)
+        return _window(seconds), _token_bound(seconds), options.temperature, options.draft, len(context)
 
     def recognize(self, requests: Sequence[PieceRequest]) -> list[Hypothesis]:
         """See Recognizer.recognize."""
@@ -209,16 +210,16 @@ class WhisperRecognizer:
 
     def _decode(self, requests: Sequence[PieceRequest], encoded: Sequence[Floats]) -> list[_Decoded]:
         """Decode pieces of one batch key, those with prompts of one length together."""
-        drafts = [self._draft(request, sound) for request, sound in zip(requests, encoded, strict=True)]
+        pieces = [self._prepared(request, sound) for request, sound in zip(requests, encoded, strict=True)]
         by_length: dict[int, list[int]] = {}
-        for index, draft in enumerate(drafts):
-            by_length.setdefault(len(draft.prompt), []).append(index)
+        for index, piece in enumerate(pieces):
+            by_length.setdefault(len(piece.prompt), []).append(index)
         decoded: dict[int, _Decoded] = {}
         for indices in by_length.values():
-            decoded.update(zip(indices, self._generate([drafts[index] for index in indices]), strict=True))
-        return [decoded[index] for index in range(len(drafts))]
+            decoded.update(zip(indices, self._generate([pieces[index] for index in indices]), strict=True))
+        return [decoded[index] for index in range(len(pieces))]
 
-    def _draft(self, request: PieceRequest, encoded: Floats, *, context: bool = True) -> _Draft:
+    def _prepared(self, request: PieceRequest, encoded: Floats, *, context: bool = True) -> _Prepared:
         """Everything that decoding a piece needs; without `context` only the sound speaks."""
         options = request.options
         languages = self._languages(request, encoded)
@@ -228,7 +229,7 @@ class WhisperRecognizer:
         before, truncated = (
             self._vocabulary.context(options.prompt or style, _terms(options)) if context else ([], False)
         )
-        return _Draft(
+        return _Prepared(
             encoded=encoded,
             seconds=request.piece.seconds,
             language=language,
@@ -237,39 +238,40 @@ class WhisperRecognizer:
             context=bool(before),
             style=style,
             temperature=options.temperature,
+            beam=1 if options.temperature or options.draft else self._beam_size,
             warnings=("prompt_truncated",) if truncated else (),
         )
 
-    def _generate(self, drafts: Sequence[_Draft], no_repeat: int = 0) -> list[_Decoded]:
-        """Decode drafts of one batch key and with prompts of one length in one call of the model."""
-        temperature, prompt_length = drafts[0].temperature, len(drafts[0].prompt)
+    def _generate(self, pieces: Sequence[_Prepared], no_repeat: int = 0) -> list[_Decoded]:
+        """Decode pieces of one batch key and with prompts of one length in one call of the model."""
+        temperature, prompt_length = pieces[0].temperature, len(pieces[0].prompt)
         results = self._model.generate(
-            ctranslate2.StorageView.from_array(np.concatenate([draft.encoded for draft in drafts])),
-            [draft.prompt for draft in drafts],
-            beam_size=1 if temperature else self._beam_size,
+            ctranslate2.StorageView.from_array(np.concatenate([piece.encoded for piece in pieces])),
+            [piece.prompt for piece in pieces],
+            beam_size=pieces[0].beam,
             num_hypotheses=self._beam_size if temperature else 1,
             sampling_topk=0 if temperature else 1,
             sampling_temperature=temperature or 1.0,
-            max_length=min(_DECODER_POSITIONS, prompt_length + _token_bound(drafts[0].seconds)),
+            max_length=min(_DECODER_POSITIONS, prompt_length + _token_bound(pieces[0].seconds)),
             no_repeat_ngram_size=no_repeat,
             suppress_tokens=self._vocabulary.suppressed,
             return_scores=True,
             return_no_speech_prob=True,
         )
         return [
-            self._decoded(draft, result.sequences_ids[0], float(result.scores[0]), float(result.no_speech_prob))
-            for draft, result in zip(drafts, results, strict=True)
+            self._decoded(piece, result.sequences_ids[0], float(result.scores[0]), float(result.no_speech_prob))
+            for piece, result in zip(pieces, results, strict=True)
         ]
 
-    def _decoded(self, draft: _Draft, raw: Sequence[int], score: float, no_speech_prob: float) -> _Decoded:
+    def _decoded(self, piece: _Prepared, raw: Sequence[int], score: float, no_speech_prob: float) -> _Decoded:
         tokens = self._vocabulary.text_tokens(raw)
         return _Decoded(
-            draft=draft,
+            piece=piece,
             tokens=tokens,
             text=self._vocabulary.decode(tokens).strip(),
             avg_logprob=score * len(raw) / (len(raw) + 1),  # the score is the mean without the end token
             no_speech_prob=no_speech_prob,
-            warnings=draft.warnings,
+            warnings=piece.warnings,
         )
 
     def _whole(self, request: PieceRequest, first: _Decoded) -> _Decoded:
@@ -278,15 +280,15 @@ class WhisperRecognizer:
         After a prompt Whisper sometimes starts in the middle of a piece, and sometimes says the prompt. So a caller's
         context is checked against a decoding without it; the style, which is ours, only where its text is sparse.
         """
-        draft = first.draft
-        if not draft.context or (draft.style and not first.parrots and not first.sparse):
+        piece = first.piece
+        if not piece.context or (piece.style and not first.parrots and not first.sparse):
             return first
-        plain = self._generate([self._draft(request, draft.encoded, context=False)])[0]
+        plain = self._generate([self._prepared(request, piece.encoded, context=False)])[0]
         if first.parrots:
             return plain
         if _keeps_words(first, plain) or plain.failed:
             return first
-        return plain if draft.style else replace(plain, warnings=(*plain.warnings, "prompt_dropped"))
+        return plain if piece.style else replace(plain, warnings=(*plain.warnings, "prompt_dropped"))
 
     def _mended(self, request: PieceRequest, first: _Decoded) -> _Decoded:
         """A failed decoding tried again, by deterministic means only: the same sound always gives the same words.
@@ -294,18 +296,15 @@ class WhisperRecognizer:
         First without context if that cost words, then in the window the model was trained on, then forbidding
         repeated phrases; a loop that survives is cut.
         """
+        if request.options.draft:
+            return _cut(replace(first, tokens=[], text="") if first.parrots else first, self._vocabulary)
         best = self._whole(request, first)
         if best.failed and _window(request.piece.seconds) < _LONG_WINDOW:
             encoded = self._encode(request, _LONG_WINDOW)
-            best = _better(best, self._generate([self._draft(request, encoded, context=best.draft.context)])[0])
+            best = _better(best, self._generate([self._prepared(request, encoded, context=best.piece.context)])[0])
         if best.failed:
-            best = _better(best, self._generate([best.draft], no_repeat=4)[0])
-        if best.repeats:
-            tokens = collapse(best.tokens)
-            if len(tokens) < len(best.tokens):
-                text = self._vocabulary.decode(tokens).strip()
-                best = replace(best, tokens=tokens, text=text, warnings=(*best.warnings, "repetition_cut"))
-        return best
+            best = _better(best, self._generate([best.piece], no_repeat=4)[0])
+        return _cut(best, self._vocabulary)
 
     def _hypothesis(self, request: PieceRequest, decoded: _Decoded) -> Hypothesis:
         if decoded.silent or not decoded.text:
@@ -316,37 +315,46 @@ class WhisperRecognizer:
             words, logprobs = self._aligned(request, decoded)
         return Hypothesis(
             text=decoded.text,
-            language=decoded.draft.language,
-            languages=decoded.draft.languages,
+            language=decoded.piece.language,
+            languages=decoded.piece.languages,
             words=words,
             tokens=tuple(decoded.tokens),
             logprobs=logprobs if request.options.logprobs else (),
-            temperature=decoded.draft.temperature,
+            temperature=decoded.piece.temperature,
             avg_logprob=decoded.avg_logprob,
             compression_ratio=decoded.compression_ratio,
             no_speech_prob=decoded.no_speech_prob,
-            audio_tokens=decoded.draft.encoded.shape[1],
-            prompt_tokens=len(decoded.draft.prompt),
+            audio_tokens=decoded.piece.encoded.shape[1],
+            prompt_tokens=len(decoded.piece.prompt),
             warnings=decoded.warnings,
         )
 
     def _aligned(self, request: PieceRequest, decoded: _Decoded) -> tuple[tuple[Word, ...], tuple[TokenLogprob, ...]]:
         vocabulary, tokens = self._vocabulary, decoded.tokens
         aligned = self._model.align(
-            ctranslate2.StorageView.from_array(decoded.draft.encoded),
-            vocabulary.start_sequence(decoded.draft.language, request.options.task),
+            ctranslate2.StorageView.from_array(decoded.piece.encoded),
+            vocabulary.start_sequence(decoded.piece.language, request.options.task),
             [tokens],
             max(2, len(request.piece.samples) // HOP),
         )[0]
         chances = [float(chance) for chance in aligned.text_token_probs]
         starts = token_starts(aligned.alignments, len(tokens))
-        written = "en" if request.options.task == "translate" else decoded.draft.language
+        written = "en" if request.options.task == "translate" else decoded.piece.language
         words = timed_words(vocabulary.words(tokens, written), tokens, starts, chances, request.piece.seconds)
         logprobs = tuple(
             TokenLogprob(vocabulary.decode([token]), vocabulary.token_bytes(token), float(np.log(max(chance, 1e-10))))
             for token, chance in zip(tokens, chances, strict=True)
         )
         return words, logprobs
+
+
+def _cut(decoded: _Decoded, vocabulary: Vocabulary) -> _Decoded:
+    """A decoding without the loop it may have ended in."""
+    tokens = collapse(decoded.tokens) if decoded.repeats else decoded.tokens
+    if len(tokens) == len(decoded.tokens):
+        return decoded
+    text = vocabulary.decode(tokens).strip()
+    return replace(decoded, tokens=tokens, text=text, warnings=(*decoded.warnings, "repetition_cut"))
 
 
 def _terms(options: RecognitionOptions) -> list[str]:

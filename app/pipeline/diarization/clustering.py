@@ -61,7 +61,7 @@ def find_voices(
     if count is not None:
         least = most = count
     parts = [
-        _block(embeddings[first : first + BLOCK], seconds[first : first + BLOCK], least)
+        grouped(embeddings[first : first + BLOCK], seconds[first : first + BLOCK], least)
         for first in range(0, len(embeddings), BLOCK)
     ]
     sums = np.concatenate([part[0] for part in parts])
@@ -69,8 +69,9 @@ def find_voices(
     return _merged(sums, lengths, least, most)
 
 
-def _block(embeddings: Floats, seconds: Floats, least: int) -> tuple[Floats, Floats]:
-    """Clusters of one block: the weighted sum of each one's embeddings, and its seconds."""
+def grouped(embeddings: Floats, seconds: Floats, least: int = 1) -> tuple[Floats, Floats]:
+    """Clusters of one block, at least `least` of them if there are so many embeddings: the sum of each one's
+    embeddings, each times its seconds, and its seconds."""
     labels = _clustered(embeddings, least)
     number = int(labels.max()) + 1
     sums = np.zeros((number, embeddings.shape[1]), np.float32)
@@ -96,7 +97,7 @@ def _merged(sums: Floats, lengths: Floats, least: int, most: int | None) -> Voic
     heaviest = np.sort(np.argsort(-lengths, kind="stable")[: max(MOST_CLUSTERS, least)])
     sums, lengths = sums[heaviest], lengths[heaviest]
     while len(sums) > max(least, 1):
-        centroids = _unit(sums)
+        centroids = unit(sums)
         alike = centroids @ centroids.T
         np.fill_diagonal(alike, -2.0)
         one, other = divmod(int(alike.argmax()), len(sums))
@@ -108,7 +109,7 @@ def _merged(sums: Floats, lengths: Floats, least: int, most: int | None) -> Voic
         sums[one] += sums[other]
         lengths[one] += lengths[other]
         sums, lengths = np.delete(sums, other, axis=0), np.delete(lengths, other)
-    return Voices(_unit(sums), lengths)
+    return Voices(unit(sums), lengths)
 
 
 def _dissolving(alike: Floats, lengths: Floats) -> int | None:
@@ -122,5 +123,6 @@ def _dissolving(alike: Floats, lengths: Floats) -> int | None:
     return None
 
 
-def _unit(vectors: Floats) -> Floats:
+def unit(vectors: Floats) -> Floats:
+    """Rows (n, size) scaled to a length of 1; zeros stay."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.domain.engines import Sound, SpeakerEncoder, SpeakerSegmenter, SpeechSpan
+from app.domain.engines import Sound, SpeakerEncoder, SpeakerModels, SpeakerSegmenter, SpeechSpan
 from app.domain.errors import AudioTooShort, EngineFailure, InvalidParameter, SpeechError
 from app.domain.speakers import Speaker, SpeakerOptions, SpeakerTurn, Voiceprint
 from app.pipeline.diarization.clustering import Voices, find_voices
@@ -63,6 +63,11 @@ class Diarizer:
     def encoder_id(self) -> str:
         """The model whose embeddings these are."""
         return self._encoder.id
+
+    @property
+    def models(self) -> SpeakerModels:
+        """What it hears with, for those who hear while somebody still speaks."""
+        return SpeakerModels(self._segmenter, self._encoder)
 
     def work(self, spans: Sequence[SpeechSpan]) -> float:
         """Seconds of the whole machine it takes to tell the speakers of so much speech; 0 until it was measured."""

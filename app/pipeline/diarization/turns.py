@@ -38,10 +38,13 @@ class VoiceTurn:
     voice: int
 
 
-def turns_of(chunks: Sequence[HeardChunk], voices: Voices, *, overlap: bool) -> list[VoiceTurn]:
-    """All turns in order of their starts. With `overlap`, turns of different voices may run at the same time."""
+def turns_of(chunks: Sequence[HeardChunk], voices: Voices, *, overlap: bool, before: int = 0) -> list[VoiceTurn]:
+    """All turns in order of their starts. With `overlap`, turns of different voices may run at the same time.
+
+    `before` is the voice that spoke last before them: what is too short for a voice is taken for its.
+    """
     found: list[VoiceTurn] = []
-    last_voice = 0
+    last_voice = before
     for chunk in chunks:
         spoken = _spoken(chunk, voices, last_voice, overlap=overlap)
         for voice in range(len(voices)):

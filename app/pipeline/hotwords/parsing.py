@@ -10,12 +10,13 @@ import math
 import re
 import statistics
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from app.domain.errors import InvalidHotwords
 from app.domain.hotwords import Hotword
 from app.pipeline.hotwords.units import units_of
+from app.pipeline.text.bounds import most_commas, most_said
 
 LONGEST_TERM = 200
 """Characters."""
@@ -60,37 +61,59 @@ def read_hotwords(items: Sequence[str], *, param: str, most: int, apart: bool = 
     try:
         given = [item for item in items if item.strip(" \t\r\n\ufeff")]
         several = apart or len(given) > 1
-        return _hotwords(_items(given) if several else _parsed(given[0]) if given else [], most)
+        return _hotwords(_items(given, most) if several else _parsed(given[0], most) if given else [], most)
     except _Unclear as unclear:
         raise InvalidHotwords(f"{param}: {unclear}", param=param) from None
 
 
-def _items(given: Sequence[str]) -> list[_Said]:
+def _items(given: Sequence[str], most: int) -> list[_Said]:
     """Several items: what is no list of its own is a line among lines."""
+    _check_number(len(given), most)
     found: list[_Said] = []
     lines: list[str] = []
     for item in given:
-        if _is_json(item) or _SEPARATORS.search(item.strip()) or _pairs(item.split(), least=2):
+        if _is_json(item) or _SEPARATORS.search(item.strip()) or _pairs(_tokens(item, most), least=2):
             found += _lines(lines)
             lines = []
-            found += _parsed(item)
+            found += _parsed(item, most)
+            _check_number(len(found), most)
         else:
             lines.append(item)
     return found + _lines(lines)
 
 
-def _parsed(said: str) -> list[_Said]:
+def _parsed(said: str, most: int) -> list[_Said]:
+    """The terms of one text. Far more than `most` are not even parted: that would take a while, and much memory."""
     said = said.strip(" \t\r\n\ufeff")
     if _is_json(said):
+        if said.count(",") > most_commas(most):
+            raise _far_too_many(most)
         return _from_json(said)
     if _SEPARATORS.search(said):
-        parts = [part for part in _SEPARATORS.split(said) if part.strip()]
-        return _lines(parts, commas=_COMMAS.search(said) is not None)
-    return _spaced(said)
+        parts = _SEPARATORS.split(said, maxsplit=most_said(most))
+        _check_number(len(parts), most)
+        return _lines([part for part in parts if part.strip()], commas=_COMMAS.search(said) is not None)
+    return _spaced(_tokens(said, most))
 
 
-def _spaced(said: str) -> list[_Said]:
-    tokens = said.split()
+def _tokens(said: str, most: int) -> list[str]:
+    tokens = said.split(None, 2 * most_said(most))  # terms and weights
+    if len(tokens) > 2 * most_said(most):
+        raise _far_too_many(most)
+    return tokens
+
+
+def _check_number(terms: int, most: int) -> None:
+    """Raises _Unclear where it is not worth looking at so many, of which `most` may be kept."""
+    if terms > most_said(most):
+        raise _far_too_many(most)
+
+
+def _far_too_many(most: int) -> _Unclear:
+    return _Unclear(f"far more terms, repeated ones included, than the {most:,} there may be")
+
+
+def _spaced(tokens: Sequence[str]) -> list[_Said]:
     pairs = _pairs(tokens, least=1)
     if pairs:
         return pairs
@@ -181,8 +204,9 @@ def _weight(given: Any) -> float:
     return weight
 
 
-def _hotwords(said: Iterable[_Said], most: int) -> tuple[Hotword, ...]:
+def _hotwords(said: Sequence[_Said], most: int) -> tuple[Hotword, ...]:
     """Checked, each term once. Weights are divided by their median: scales differ (FunASR 1..100, Alibaba 1..5)."""
+    _check_number(len(said), most)
     entries = [_Said(_term(entry.term), entry.weight) for entry in said]
     given = [entry.weight for entry in entries if entry.weight is not None]
     usual = statistics.median(given) if given else 1.0

@@ -10,8 +10,11 @@ Kind = Literal["han", "wide", "word"]
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 """Ranges of Chinese characters, to stand within brackets of a regular expression."""
-_OTHER_WIDE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\uac00-\ud7af"
-_UNIT = re.compile(rf"(?P<han>[{HAN}])|(?P<wide>[{_OTHER_WIDE}])|[^\W_{HAN}{_OTHER_WIDE}]+(?:['’][^\W_{HAN}]+)*[+#]*")
+WIDE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\uac00-\ud7af"
+"""The same of other scripts without spaces: Thai, Lao, Burmese, Khmer, kana, Hangul."""
+_VOICING = "\u3099\u309a"
+"""Kana's marks, which make another syllable: they are no accents."""
+_UNIT = re.compile(rf"(?P<han>[{HAN}])|(?P<wide>[{WIDE}])|[^\W_{HAN}{WIDE}]+(?:['’][^\W_{HAN}]+)*[+#]*")
 _POSSESSIVE = ("'s", "’s")
 _JOINERS = re.compile(r"[\s\-‐‑'’._/&·•・]*")
 
@@ -49,7 +52,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower().replace("'", "")
     spread = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(sign for sign in spread if not unicodedata.combining(sign) and sign not in "'’")
+    kept = (sign for sign in spread if not unicodedata.combining(sign) or sign in _VOICING)
+    return "".join(sign for sign in kept if sign not in "'’")
 
 
 def without_possessive(unit: Unit) -> Unit:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from app.audio.declared import declared_sound
-from app.domain.errors import PermissionDenied
+from app.audio.declared import DeclaredSound, declared_sound
+from app.domain.errors import BadAudio, InvalidParameter, PermissionDenied
 from app.domain.options import RecognitionOptions, Task
 from app.domain.speakers import SpeakerOptions
 from app.domain.transcript import Transcript
 from app.protocols import rendering
+from app.protocols.body import is_json
 from app.protocols.callers import Key, caller
+from app.protocols.connected import while_connected
+from app.protocols.errors import request_id
+from app.protocols.forms import Form, receive_form
+from app.protocols.json_form import INPUT, receive_json_form
 from app.protocols.labels import Label, lettered, numbered
 from app.protocols.openai import schema, streaming
-from app.protocols.openai.errors import request_id
-from app.protocols.openai.forms import receive_form
 from app.protocols.openai.speakers import DIARIZED, known_voices
 from app.protocols.openai.text import with_text
 from app.protocols.openai.wire import (
@@ -31,7 +36,7 @@ from app.protocols.openai.wire import (
     transcription_body,
     verbose_body,
 )
-from app.protocols.openai.wishes import KNOWN_FIELDS, Wishes, read_wishes
+from app.protocols.openai.wishes import ADDRESS, KNOWN_FIELDS, Wishes, read_wishes
 from app.service.admission import Ticket
 from app.service.residents import ServedModel
 from app.service.service import SpeechService
@@ -109,28 +114,66 @@ async def _recognize(request: Request, task: Task) -> Response:
     async with AsyncExitStack() as stack:
         # Before the body is read: who cannot be served in time shall know at once.
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await receive_form(request, settings.temp_dir))
-        form.log_unknown(KNOWN_FIELDS, request_id(request))
-        path = form.file("file", settings.max_audio_size)
-        declared = declared_sound(form.media_type("file"))
+        form = stack.enter_context(await _received(request, settings.temp_dir))
+        form.log_unknown(KNOWN_FIELDS | {INPUT}, request_id(request))
+        recording, declared, field = _recording(form, settings.max_audio_size)
         model = service.resolve(form.text("model"))
         # In a thread: ten thousand hotwords take a while to read, and the loop has others to serve.
         wishes = await asyncio.to_thread(read_wishes, form, task, model, settings)
         headers = {"x-asr-model": model.id}
         drawing = _drawing(wishes, settings)
         ticket.begin(streamed=wishes.stream)
-        options = await streaming.while_connected(request.receive, _options(service, model, wishes, ticket))
-        if wishes.stream:
-            early = not (drawing.diarized or drawing.logprobs)
-            items = service.stream(path, model.id, options, ticket, declared, early=early)
-            feed = streaming.Feed(items, stack.pop_all())
-            return await _streamed(request, feed, drawing, headers)
-        work = service.transcribe(path, model.id, options, ticket, declared)
-        transcript = await streaming.while_connected(request.receive, work)
+        options = await while_connected(request.receive, _options(service, model, wishes, ticket))
+        if isinstance(recording, Path):
+            path = recording
+        else:
+            fetched = stack.enter_async_context(service.fetched(recording, ticket, param=ADDRESS))
+            path = await while_connected(request.receive, fetched)
+        with _at_fault(field):
+            if wishes.stream:
+                early = not (drawing.diarized or drawing.logprobs)
+                items = service.stream(path, model.id, options, ticket, declared, early=early)
+                feed = streaming.Feed(items, stack.pop_all())
+                return await _streamed(request, feed, drawing, headers)
+            work = service.transcribe(path, model.id, options, ticket, declared)
+            transcript = await while_connected(request.receive, work)
         if wishes.options.speakers is not None and options.speakers is None and not options.split_channels:
             transcript = replace(transcript, warnings=(*transcript.warnings, SPEAKERS_UNAVAILABLE))
         # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
         return await asyncio.to_thread(_rendered, transcript, wishes, drawing.label, headers)
+
+
+async def _received(request: Request, folder: Path | None) -> Form:
+    """The request's fields: of a form, or, as Open WebUI can be set to send them, of JSON."""
+    return await receive_json_form(request, folder) if is_json(request) else await receive_form(request, folder)
+
+
+def _recording(form: Form, max_bytes: int) -> tuple[Path | str, DeclaredSound | None, str]:
+    """Where the recording lies, and what it is without a header; or its address, where it is not in the request. And
+    the field that says so.
+
+    Raises:
+        InvalidParameter: there is none, or more than one.
+        EmptyAudio, UploadTooLarge: it has no bytes, or too many.
+    """
+    address = (form.text(ADDRESS) or "").strip()
+    if not form.has("file") and not form.has(INPUT) and not address:
+        told = f"file is required: it is the audio. (JSON has it in {INPUT}; {ADDRESS} may say where it lies.)"
+        raise InvalidParameter(told, param="file")
+    if address and not form.holds("file") and not form.holds(INPUT):
+        return address, None, ADDRESS
+    names = (name for name in ("file", INPUT) if form.holds(name))
+    name = next(names, "file" if form.has("file") else INPUT)
+    return form.file(name, max_bytes), declared_sound(form.media_type(name)), name
+
+
+@contextmanager
+def _at_fault(field: str) -> Generator[None, None, None]:
+    """Names the field that the recording came in, where nothing can be made of it."""
+    try:
+        yield
+    except BadAudio as error:
+        raise type(error)(error.message, param=field) from error
 
 
 async def _options(service: SpeechService, model: ServedModel, wishes: Wishes, ticket: Ticket) -> RecognitionOptions:
@@ -146,9 +189,9 @@ async def _options(service: SpeechService, model: ServedModel, wishes: Wishes, t
 async def _speaker_options(service: SpeechService, wishes: Wishes, ticket: Ticket) -> SpeakerOptions | None:
     """None where nobody asked for speakers in so many words and they cannot be told apart."""
     speakers = wishes.speakers
-    if speakers.options is None or (not service.tells_speakers and not speakers.asked):
+    if speakers.options is None or (not service.tells_speakers and speakers.asked_by is None):
         return None
-    service.check_speakers()
+    service.check_speakers(param=speakers.asked_by)
     return replace(speakers.options, voices=await known_voices(speakers, service, ticket.key, ticket))
 
 
@@ -164,7 +207,7 @@ async def _streamed(
     """The stream, once its first item is there: what fails before that still gets a status of its own."""
     try:
         patience = streaming.KEEP_ALIVE_SECONDS
-        first = await streaming.while_connected(request.receive, feed.next(patience))
+        first = await while_connected(request.receive, feed.next(patience))
     except BaseException:
         await feed.aclose()
         raise

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.protocols.asked_masking import STYLES
+from app.protocols.json_form import INPUT, MAX_JSON_BYTES
 from app.protocols.openai.speakers import ALL_VOICES, DIARIZED, MAX_KNOWN, MAX_ROLES, MAX_SPEAKERS
-from app.protocols.openai.text import MAX_VOCABULARY_ID_CHARACTERS
+from app.protocols.openai.text import MAX_VOCABULARY_ID_CHARACTERS, SENSITIVE, SENSITIVE_STYLE
 from app.protocols.openai.wire import (
     DeletedModelBody,
     DiarizedBody,
@@ -18,7 +20,7 @@ from app.protocols.openai.wire import (
     TranscriptionBody,
     VerboseBody,
 )
-from app.protocols.openai.wishes import FORMATS, GRANULARITIES, INCLUDES, MAX_PROMPT_CHARACTERS
+from app.protocols.openai.wishes import ADDRESS, FORMATS, GRANULARITIES, INCLUDES, MAX_PROMPT_CHARACTERS
 
 Schema = dict[str, Any]
 
@@ -141,7 +143,7 @@ def recognition_responses(*, stream: bool) -> dict[int | str, Schema]:
             },
         }
     ok: Schema = {"description": "What was said, in the format asked for.", "content": content}
-    errors = error_responses(400, 401, 404, 413, 429, 500, 503)
+    errors = error_responses(400, 401, 404, 408, 413, 429, 500, 503, 504)
     errors[404]["description"] = "No such model, or you have no such voice."
     return {200: ok} | errors
 
@@ -175,20 +177,41 @@ def error_responses(*statuses: int) -> dict[int | str, Schema]:
         401: "No API key, or a wrong one.",
         403: "The server has no API keys, and this needs one.",
         404: "No such model.",
+        408: "Nothing, or hardly anything, of the upload arrives.",
         409: "No other model would be left to answer.",
         413: "The upload has more bytes, or the recording more seconds, than the server takes.",
         429: "The server is full; try again after Retry-After seconds.",
         500: "The server failed.",
         503: "The model is still loading, or not there; try again after Retry-After seconds.",
+        504: "It takes longer than a request may.",
     }
     return {status: {"description": meanings[status], "model": ErrorBody} for status in statuses}
 
 
 def _request(properties: Schema) -> Schema:
-    form: Schema = {"type": "object", "required": ["file"], "properties": properties}
+    form: Schema = {"type": "object", "properties": properties}
     # Without "explode" the documentation's own client would send a list as one comma-separated part.
     lists = {name: {"style": "form", "explode": True} for name in properties if name.endswith("[]")}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form, "encoding": lists}}}}
+    content: Schema = {
+        "multipart/form-data": {"schema": form, "encoding": lists},
+        "application/json": {"schema": _json_body(properties)},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _json_body(properties: Schema) -> Schema:
+    """The same fields as JSON has them."""
+    others = {name.removesuffix("[]"): schema for name, schema in properties.items() if name != "file"}
+    sound: Schema = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "data": {"type": "string", "description": "The recording in base64, or as a data URL."},
+            "format": {"type": "string", "examples": ["mp3"], "description": "What it is; its bytes count for more."},
+        },
+        "description": f"The recording; all of the body has {MAX_JSON_BYTES // 1024 // 1024} MiB at most.",
+    }
+    return {"type": "object", "properties": {INPUT: sound} | others}
 
 
 def _inline(shape: type[TranscriptionBody | VerboseBody | DiarizedBody]) -> Schema:
@@ -212,6 +235,14 @@ def _shared(default_format: str) -> Schema:
             "type": "string",
             "format": "binary",
             "description": "The recording, in any common audio or video container, whatever its name and content type.",
+        },
+        ADDRESS: {
+            "type": "string",
+            "default": "",
+            "description": (
+                "Where the recording lies: an http or https address that anybody may reach. A file counts for more; "
+                "one of both is needed."
+            ),
         },
         "model": {
             "type": "string",
@@ -259,7 +290,7 @@ def _shared(default_format: str) -> Schema:
 
 
 def _text() -> Schema:
-    """Fields about hotwords, marks and numbers."""
+    """Fields about hotwords, words to mask, marks and numbers."""
     return {
         "keywords[]": _list((), "Terms to listen for, one in each item."),
         "hotwords": {
@@ -276,7 +307,22 @@ def _text() -> Schema:
             "maxLength": MAX_VOCABULARY_ID_CHARACTERS,
             "description": "A stored vocabulary of hotwords (/v1/vocabularies), or, as in funasr-api, hotwords.",
         },
-        # Switches have no default: the documentation's form would send it.
+        SENSITIVE: {
+            "type": "string",
+            "default": "",
+            "description": (
+                "Terms that are not to be read in the answer, with commas between them or as a JSON array, or the id "
+                "of a stored list (/v1/sensitive_words). May be repeated. Latin letters match whole words, Chinese "
+                "characters anywhere. A stream holds back text that may be the beginning of a term."
+            ),
+        },
+        # Neither it nor switches have a default: the documentation's form would send it.
+        SENSITIVE_STYLE: {
+            "type": "string",
+            "enum": list(STYLES),
+            "description": "What stands in their place: `*` for each character, nothing, or (the term). "
+            "Left out: stars.",
+        },
         "punctuation": {
             "type": "boolean",
             "description": "false: text without marks. Left out: true.",

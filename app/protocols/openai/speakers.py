@@ -12,7 +12,7 @@ from app.audio.declared import declared_sound
 from app.domain.errors import EngineFailure, InvalidParameter, UndecodableAudio
 from app.domain.options import Task
 from app.domain.speakers import KnownVoice, SpeakerOptions
-from app.protocols.openai.forms import Form, bounded
+from app.protocols.forms import Form, bounded
 from app.service.admission import Ticket
 from app.service.service import SpeechService
 from app.service.voices.names import clean_name, name_key
@@ -27,9 +27,10 @@ MAX_KNOWN = 16
 MAX_ROLES = 8
 """As many as a recording's channels may be kept apart."""
 ALL_VOICES = "all"
+_SWITCH = "enable_speaker_diarization"
 SPEAKER_FIELDS = frozenset(
     {
-        "enable_speaker_diarization",
+        _SWITCH,
         "num_speakers",
         "min_speakers",
         "max_speakers",
@@ -40,20 +41,20 @@ SPEAKER_FIELDS = frozenset(
         "channel_roles",
     }
 )
-_ABOUT_SPEAKERS = tuple(sorted(SPEAKER_FIELDS - {"enable_speaker_diarization", "channel_split", "channel_roles"}))
+_ABOUT_SPEAKERS = tuple(sorted(SPEAKER_FIELDS - {_SWITCH, "channel_split", "channel_roles"}))
 _DATA_URL = re.compile(r"data:(?P<type>[^,]*?)(?P<coded>;base64)?,(?P<data>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerWishes:
-    """`options` None: speakers are not to be told apart. `asked`: somebody said so, it is not just the default.
+    """`options` None: speakers are not to be told apart. `asked_by` is the field that says so; None: the default does.
 
     `voices` are names or ids of enrolled voices (None: none are looked for, empty: all of the caller's). `references`
     are names with recordings of these people as data URLs.
     """
 
     options: SpeakerOptions | None = None
-    asked: bool = False
+    asked_by: str | None = None
     voices: tuple[str, ...] | None = None
     references: tuple[tuple[str, str], ...] = ()
     split_channels: bool = False
@@ -66,7 +67,7 @@ def read_speaker_wishes(form: Form, task: Task, shape: str, settings: Settings) 
     Raises:
         InvalidParameter: a value makes no sense, or fields contradict each other.
     """
-    said = form.flag("enable_speaker_diarization")
+    said = form.flag(_SWITCH)
     split = form.flag("channel_split") or False
     if (roles := _names(form, "channel_roles", MAX_ROLES)) and not split:
         raise InvalidParameter("channel_roles go with channel_split=true.", param="channel_roles")
@@ -75,21 +76,21 @@ def read_speaker_wishes(form: Form, task: Task, shape: str, settings: Settings) 
     voices = _voices(form)
     given = next((name for name in _ABOUT_SPEAKERS if form.repeated(name)), None)
     _check_contradictions(said, shape, given, split=split)
-    asked = said or given is not None or (shape == DIARIZED and not split)
+    by_format = "response_format" if shape == DIARIZED and not split else None
+    asked_by = _SWITCH if said else given or by_format
     by_default = said is None and settings.speaker_diarization == "default" and task == "transcribe"
-    if not (asked or by_default) or shape not in SHOWING:
+    if (asked_by is None and not by_default) or shape not in SHOWING:
         return SpeakerWishes(split_channels=split, roles=roles)
-    return SpeakerWishes(options, asked, voices, references, split, roles)
+    return SpeakerWishes(options, asked_by, voices, references, split, roles)
 
 
 def _check_contradictions(said: bool | None, shape: str, given: str | None, *, split: bool) -> None:
     if split and given:
         raise InvalidParameter(f"With channel_split each channel is a speaker; leave {given} out.", param=given)
     if said is False and given:
-        raise InvalidParameter(f"enable_speaker_diarization=false contradicts {given}.", param=given)
+        raise InvalidParameter(f"{_SWITCH}=false contradicts {given}.", param=given)
     if said is False and shape == DIARIZED and not split:
-        name = "enable_speaker_diarization"
-        raise InvalidParameter(f"{name}=false contradicts response_format={DIARIZED}.", param=name)
+        raise InvalidParameter(f"{_SWITCH}=false contradicts response_format={DIARIZED}.", param=_SWITCH)
 
 
 def _options(form: Form) -> SpeakerOptions:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import EngineFailure, SpeechError
 from app.domain.transcript import Segment, Spoken, Transcript, separator
+from app.protocols.connected import end, until_disconnect
 from app.protocols.labels import Label
 from app.protocols.openai.errors import envelope, internal_envelope
 from app.protocols.openai.wire import (
@@ -41,31 +40,7 @@ HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """Neither a cache nor nginx's buffer may hold back an event."""
 
 Item = Segment | Spoken | Transcript
-_T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
-
-
-async def until_disconnect(receive: Receive) -> None:
-    """Return when the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of `work`, which is cancelled when the client leaves.
-
-    Raises:
-        ClientDisconnect: the client left first.
-    """
-    job = asyncio.create_task(work)
-    watcher = asyncio.create_task(until_disconnect(receive))
-    try:
-        await asyncio.wait({job, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not job.done():
-            raise ClientDisconnect
-        return job.result()
-    finally:
-        await _end(job, watcher)
 
 
 class Feed:
@@ -125,7 +100,7 @@ class Feed:
     async def aclose(self) -> None:
         """End the work, finished or not."""
         try:
-            await _end(self._pump)
+            await end(self._pump)
         finally:
             await self._resources.aclose()
 
@@ -193,7 +168,7 @@ class EventStream(Response):
                 sender.result()
         finally:
             try:
-                await _end(sender, watcher)
+                await end(sender, watcher)
             finally:
                 await self._feed.aclose()
 
@@ -258,9 +233,3 @@ def _done(text: str, transcript: Transcript, *, logprobs: bool) -> bytes:
 
 def _event(body: BaseModel) -> bytes:
     return b"data: " + body.model_dump_json(exclude_none=True).encode() + b"\n\n"
-
-
-async def _end(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

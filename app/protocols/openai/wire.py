@@ -13,7 +13,7 @@ from app.domain.options import Task
 from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word
 from app.protocols.labels import Label
-from app.protocols.openai.languages import language_name
+from app.protocols.languages import language_name
 
 OWNER = "speech-server"
 _OPENING = "\"'“‘¿¡([{-—–«「『（【《〈…"

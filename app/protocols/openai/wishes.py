@@ -8,8 +8,8 @@ from typing import cast
 
 from app.domain.errors import InvalidParameter, UnsupportedFeature
 from app.domain.options import RecognitionOptions, SpeechDetection, Task
-from app.protocols.openai.forms import Form, bounded, chosen
-from app.protocols.openai.languages import is_language, language_code
+from app.protocols.forms import Form, bounded, chosen
+from app.protocols.languages import spoken_language
 from app.protocols.openai.speakers import DIARIZED, SPEAKER_FIELDS, SpeakerWishes, read_speaker_wishes
 from app.protocols.openai.text import TEXT_FIELDS, TextWishes, read_text_wishes
 from app.service.models import ServedModel
@@ -19,6 +19,8 @@ FORMATS = ("json", "text", "srt", "verbose_json", "vtt", DIARIZED)
 STREAMED_FORMATS = ("json", "text", DIARIZED)
 GRANULARITIES = ("word", "segment")
 INCLUDES = ("logprobs",)
+ADDRESS = "audio_address"
+"""Where the recording lies, if it is not in the request; funasr-api's name for it."""
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_MILLISECONDS = 60_000
 """A minute of silence or padding: beyond it, detection has no meaning left."""
@@ -29,6 +31,7 @@ KNOWN_FIELDS = (
     | frozenset(
         {
             "file",
+            ADDRESS,
             "model",
             "language",
             "languages",
@@ -153,12 +156,7 @@ def _languages(form: Form, model: ServedModel) -> tuple[str, ...]:
 def _language(said: str | None, param: str, model: ServedModel) -> str | None:
     if said is None or said.strip().lower() == "auto":
         return None
-    known = model.capabilities.languages
-    code = language_code(said, known)
-    if code is not None:
-        return code
-    message = f"{said.strip()[:40]!r} is not a language that {model.id} knows. It knows: {', '.join(sorted(known))}."
-    raise (UnsupportedFeature if is_language(said) else InvalidParameter)(message, param=param)
+    return spoken_language(said, model, param=param)
 
 
 def _detection(form: Form) -> SpeechDetection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Request
@@ -12,7 +11,8 @@ from starlette.responses import Response
 from app.domain.errors import InvalidParameter
 from app.protocols.callers import Key, caller
 from app.protocols.vocabularies import schema
-from app.protocols.vocabularies.body import receive_json
+from app.protocols.vocabularies.bodies import NOTHING, received
+from app.protocols.vocabularies.bodies import answer as drawn
 from app.protocols.vocabularies.wire import (
     DeletedVocabularyBody,
     Sent,
@@ -22,15 +22,9 @@ from app.protocols.vocabularies.wire import (
     vocabulary_body,
     vocabulary_list,
 )
-from app.service.vocabularies.store import Vocabulary, VocabularyStore
+from app.service.vocabularies.lists import Vocabulary
+from app.service.vocabularies.store import VocabularyStore
 from app.settings import Settings
-
-BYTES_PER_HOTWORD = 1300
-"""The longest term (200 characters), each written as JSON's escapes (6 bytes), with its weight."""
-BODY_SLACK = 64 * 1024
-"""What a body's name and white space may take on top of its terms."""
-COMMAS_PER_HOTWORD = 8
-"""Two are enough for a term and its weight; some terms have commas in them."""
 
 VocabularyId = Annotated[str, PathField(alias="id", description="A vocabulary's id.")]
 
@@ -58,7 +52,8 @@ async def create_vocabulary(request: Request, _key: Key) -> Response:
     sent = await _sent(request, service.settings)
     if sent.hotwords is None:
         raise InvalidParameter("hotwords is required: the terms to listen for.", param="hotwords")
-    made = await service.vocabularies.create(caller(request).key, sent.name, sent.hotwords)
+    about = sent.description or ""
+    made = await service.vocabularies.create(caller(request).key, sent.name, sent.hotwords, description=about)
     return await _answer(made, status=201)
 
 
@@ -87,13 +82,14 @@ async def get_vocabulary(request: Request, vocabulary_id: VocabularyId, _key: Ke
     responses=schema.vocabulary_responses("The vocabulary as it is now.", errors=(400, 404, 409, 413)),
 )
 async def replace_vocabulary(request: Request, vocabulary_id: VocabularyId, _key: Key) -> Response:
-    """Give it another name, other terms in place of all it had, or both. What is left out stays."""
+    """Give it another name or description, or other terms in place of all it had. What is left out stays."""
     service = _service(request)
     sent = await _sent(request, service.settings)
-    if sent.name is None and sent.hotwords is None:
-        raise InvalidParameter("Send what is to be replaced: name, hotwords or both.")
-    key = caller(request).key
-    made = await service.vocabularies.replace(key, vocabulary_id, name=sent.name, hotwords=sent.hotwords)
+    if sent == NOTHING:
+        raise InvalidParameter("Send what is to be replaced: name, description, hotwords.")
+    made = await service.vocabularies.replace(
+        caller(request).key, vocabulary_id, name=sent.name, hotwords=sent.hotwords, description=sent.description
+    )
     return await _answer(made)
 
 
@@ -109,17 +105,8 @@ def _service(request: Request) -> VocabularyService:
 
 
 async def _sent(request: Request, settings: Settings) -> Sent:
-    most = settings.max_hotwords
-    body = await receive_json(
-        request,
-        max_bytes=most * BYTES_PER_HOTWORD + BODY_SLACK,
-        max_values=most * COMMAS_PER_HOTWORD + 100,
-        folder=settings.temp_dir,
-    )
-    return await asyncio.to_thread(read_sent, body, most)
+    return await received(request, settings, read_sent)
 
 
 async def _answer(vocabulary: Vocabulary, status: int = 200) -> Response:
-    # In a thread: ten thousand terms take a while to draw.
-    content = await asyncio.to_thread(lambda: vocabulary_body(vocabulary).model_dump_json())
-    return Response(content, status_code=status, media_type="application/json")
+    return await drawn(lambda: vocabulary_body(vocabulary), status)

@@ -15,9 +15,9 @@ from app.domain.errors import UndecodableAudio
 from app.domain.speakers import Voiceprint
 from app.pipeline.diarization.matching import best_first
 from app.protocols.callers import Key, caller
-from app.protocols.openai.errors import request_id
-from app.protocols.openai.forms import Form, receive_form
-from app.protocols.openai.streaming import while_connected
+from app.protocols.connected import while_connected
+from app.protocols.errors import request_id
+from app.protocols.forms import Form, receive_form
 from app.protocols.voices import schema
 from app.protocols.voices.wire import (
     DeletedVoiceBody,
@@ -83,7 +83,7 @@ class _Sample:
     summary="Enrol a voice",
     status_code=201,
     openapi_extra=schema.enrolment_request(),
-    responses=schema.voice_responses("The new voice.", status=201, errors=(400, 409, 413, 429, 500)),
+    responses=schema.voice_responses("The new voice.", status=201, errors=(400, 408, 409, 413, 429, 500, 504)),
 )
 async def enrol_voice(request: Request, _key: Key) -> VoiceBody:
     """Learn a person's voice from recordings in which nobody else speaks.
@@ -131,7 +131,7 @@ async def identify_voice(request: Request, _key: Key) -> IdentificationBody:
     "/{id}/samples",
     summary="Add samples to a voice",
     openapi_extra=schema.samples_request(),
-    responses=schema.voice_responses("The voice, with the new samples.", errors=(400, 404, 413, 429, 500)),
+    responses=schema.voice_responses("The voice, with the new samples.", errors=(400, 404, 408, 413, 429, 500, 504)),
 )
 async def add_samples(request: Request, voice_id: VoiceId, _key: Key) -> VoiceBody:
     """Learn more of a voice. If one recording cannot be used, none is added."""

@@ -92,7 +92,7 @@ def identification_responses() -> Responses:
         "seconds": 7.2,
     }
     return _ok(200, "Who speaks, or null where nobody is alike enough.", body) | _errors(
-        400, 401, 404, 413, 429, 500, 503
+        400, 401, 404, 408, 413, 429, 500, 503, 504
     )
 
 

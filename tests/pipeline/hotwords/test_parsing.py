@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidParameter
+from app.domain.errors import InvalidHotwords, InvalidParameter
 from app.domain.hotwords import Hotword
+from app.pipeline.hotwords import parsing
 from app.pipeline.hotwords.parsing import LONGEST_TERM, parse_hotwords, read_hotwords
 
 MOST = 50
@@ -149,3 +150,30 @@ def test_all_shapes_of_a_weighted_list_say_the_same(weights: dict[str, int]) -> 
     expected = parsed(json.dumps(weights))
     assert list(expected) == list(weights)
     assert parsed(" ".join(pairs)) == parsed("\n".join(pairs)) == parsed(json.dumps(listed)) == expected
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ["a," * 100_000],
+        ["a\n" * 100_000],
+        ["ab 3 " * 100_000],
+        ["ab " * 100_000],
+        ["[" + '"a",' * 100_000 + '"a"]'],
+        ["a,b,c", "a," * 100_000],
+        ["a"] * 100_000,
+        ["a,a,a,a"] * 1000,
+    ],
+    ids=["commas", "lines", "weights", "spaces", "json", "fields", "items", "many fields"],
+)
+def test_far_too_many_are_refused_before_they_are_looked_at(items: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeated ones as well: they would be one term in the end, and cost as much as others until then."""
+    looked_at: list[str] = []
+    monkeypatch.setattr(parsing, "_term", looked_at.append)
+    with pytest.raises(InvalidHotwords, match="far more terms"):
+        read_hotwords(items, param="hotwords", most=MOST)
+    assert looked_at == []
+
+
+def test_terms_may_repeat() -> None:
+    assert parsed("阿里巴巴," * 20 * MOST) == {"阿里巴巴": 1.0}

@@ -1,0 +1,100 @@
+/** What can go wrong, in plain words, with what to do about it. */
+
+/** How to open the page so that a browser hands out the microphone. */
+const SECURE_STEPS = ["secure.local", "secure.tunnel", "secure.nginx", "secure.certificate"];
+
+const HELP = {
+  "error.insecure": SECURE_STEPS,
+  "error.denied": ["help.denied", "help.denied_system"],
+  "error.no_microphone": ["help.no_microphone"],
+  "error.microphone_busy": ["help.microphone_busy"],
+  "error.no_output": ["help.no_output"],
+  "error.microphone_lost": ["help.no_microphone"],
+  "error.browser_old": ["help.browser_old"],
+  "error.unreachable": ["help.unreachable", "help.proxy"],
+  "error.loading": ["help.loading"],
+  "error.closed": ["help.closed"],
+  "error.silent_server": ["help.closed"],
+  "error.token": ["help.token"],
+  "error.busy": ["help.busy"],
+  "error.refused": [],
+  "error.undecodable": ["help.undecodable"],
+  "error.too_large": ["help.too_large"],
+  "error.not_sent": ["help.unreachable"],
+  "error.no_speech": [],
+  "error.lists_unreachable": ["help.unreachable", "help.typed"],
+  "error.lists_unavailable": ["help.typed"],
+  "error.list_gone": ["help.list_gone"],
+  "error.name_taken": ["help.name_taken"],
+  "error.name_needed": [],
+  "error.terms_needed": [],
+  "error.list_too_large": ["help.list_too_large"],
+  "error.no_text": ["help.no_text"],
+  "error.unexpected": ["help.unexpected"],
+};
+
+/** A failure that is shown to the visitor. `detail` is what the server or the browser said about it, in its words. */
+export class Failure extends Error {
+  constructor(key, detail = "") {
+    super(key);
+    this.key = key;
+    this.detail = detail;
+  }
+
+  /** Keys of what to do. */
+  get help() {
+    return HELP[this.key] ?? [];
+  }
+}
+
+/** A failure for anything that was thrown. */
+export function failureOf(error) {
+  return error instanceof Failure ? error : new Failure("error.unexpected", String(error?.message ?? error));
+}
+
+const MICROPHONE_ERRORS = {
+  NotAllowedError: "error.denied",
+  SecurityError: "error.denied",
+  NotFoundError: "error.no_microphone",
+  OverconstrainedError: "error.no_microphone",
+  NotReadableError: "error.microphone_busy",
+  AbortError: "error.microphone_busy",
+};
+
+/** What getUserMedia rejected with, as a failure. */
+export function microphoneFailure(error) {
+  return new Failure(MICROPHONE_ERRORS[error.name] ?? "error.unexpected", error.message);
+}
+
+const STATUS_ERRORS = { 0: "error.not_sent", 401: "error.token", 403: "error.token", 413: "error.too_large" };
+
+/** What an answer that is no success says for itself. */
+function detailOf(status, body) {
+  try {
+    return String(JSON.parse(body).error.message);
+  } catch {
+    return status ? `HTTP ${status}` : "";
+  }
+}
+
+/** An answer of the HTTP interface that is no success. `body` is its text. */
+export function answerFailure(status, body) {
+  const detail = detailOf(status, body);
+  if (status === 429 || status === 503) return new Failure("error.busy", detail);
+  return new Failure(STATUS_ERRORS[status] ?? "error.refused", detail);
+}
+
+const LIST_ERRORS = {
+  401: "error.token",
+  403: "error.token",
+  404: "error.list_gone",
+  409: "error.name_taken",
+  413: "error.list_too_large",
+  429: "error.busy",
+  503: "error.lists_unavailable",
+};
+
+/** The same of an answer about a stored list. */
+export function listFailure(status, body) {
+  return new Failure(LIST_ERRORS[status] ?? "error.refused", detailOf(status, body));
+}
