@@ -171,11 +171,15 @@ def test_a_translation_is_refused(sdk: OpenAI, clip: bytes) -> None:
 
 
 def test_text_arrives_while_it_is_recognised(sdk: OpenAI, clip: bytes) -> None:
-    # In a language that is not to be written anew: of Chinese, the last characters wait for what follows them.
-    events = list(sdk.audio.transcriptions.create(file=("clip.wav", clip), model="", language="en", stream=True))
-    deltas: list[str] = [event.delta for event in events if event.type == "transcript.text.delta"]
-    assert len(deltas) > 1
-    assert "".join(deltas) == events[-1].text == TEXT  # type: ignore[union-attr]
+    # In a language that is not to be written anew: of Chinese, the last characters wait for what follows them. vLLM
+    # hands over what it has when it is asked, which on a busy machine may be all at once: not ten times running.
+    for _ in range(10):
+        events = list(sdk.audio.transcriptions.create(file=("clip.wav", clip), model="", language="en", stream=True))
+        deltas: list[str] = [event.delta for event in events if event.type == "transcript.text.delta"]
+        assert "".join(deltas) == events[-1].text == TEXT  # type: ignore[union-attr]
+        if len(deltas) > 1:
+            return
+    pytest.fail("all text came in one piece, ten times")
 
 
 def test_sixty_four_at_once(server: RealServer, phone_call: Path, clip: bytes) -> None:
