@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from app.service.admission import Caller
 from app.service.auth import KeyRing, key_headers
@@ -23,4 +24,14 @@ def caller(request: Request) -> Caller:
         patience = float(request.headers.get("x-stainless-read-timeout", ""))
     except ValueError:
         patience = math.nan
-    return Caller(keyring.owner(key_headers(request.scope)), patience if 0 < patience < math.inf else None)
+    return Caller(
+        keyring.owner(key_headers(request.scope)),
+        patience if 0 < patience < math.inf else None,
+        *origin(request),
+    )
+
+
+def origin(connection: HTTPConnection) -> tuple[str, str, str]:
+    """The last three fields of a Caller: address, name for the log, path."""
+    address = connection.client.host if connection.client else ""
+    return address, str(getattr(connection.state, "request_id", "-")), str(connection.scope["path"])

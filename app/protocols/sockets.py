@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import WebSocket, WebSocketDisconnect
 from starlette.responses import Response
 
+from app.protocols.callers import origin
 from app.service.admission import Caller
 from app.service.auth import KeyRing, key_headers, presented_keys
 
@@ -54,7 +55,12 @@ class Socket:
         keyring: KeyRing = self._websocket.app.state.keyring
         if not keyring.open and not any(keyring.allows(key) for key in self.keys):
             return None
-        return Caller(keyring.owner(self._key_headers))
+        return Caller(keyring.owner(self._key_headers), None, *self.origin)
+
+    @property
+    def origin(self) -> tuple[str, str, str]:
+        """What a Caller has of it beside the key: address, name for the log, path."""
+        return origin(self._websocket)
 
     @property
     def _key_headers(self) -> list[tuple[bytes, bytes]]:

@@ -31,11 +31,15 @@ _T = TypeVar("_T")
 class Caller:
     """Who asks. `key` stands for the API key (never the key itself), "" where access is open.
 
-    `patience` is how many seconds of silence the client says it will bear, if it says so.
+    `patience` is how many seconds of silence the client says it will bear, if it says so. `address` is where it is
+    from, `request_id` what its request or connection is called in the log, `path` what it asked ("": there is none).
     """
 
     key: str = ""
     patience: float | None = None
+    address: str = ""
+    request_id: str = "-"
+    path: str = ""
 
 
 class Ticket:

@@ -34,13 +34,15 @@ LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 """How long a refused sender is listened to, in all and between two chunks. Most clients send their whole body before
 they look for an answer; a connection that closes under them is all they would see (nginx's figures)."""
+_ANSWERS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+"""Messages that carry an answer's headers."""
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class RequestId:
-    """Names every HTTP request: the client's own X-Request-ID when it is harmless, else a fresh one.
+    """Names every HTTP request and WebSocket: the client's own X-Request-ID when it is harmless, else a fresh one.
 
-    The id is in `scope["state"]["request_id"]` and on the answer.
+    The id is in `scope["state"]["request_id"]` and on the answer; a WebSocket's on the answer to its handshake.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,7 +50,7 @@ class RequestId:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
@@ -56,7 +58,7 @@ class RequestId:
         scope.setdefault("state", {})["request_id"] = name
 
         async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _ANSWERS:
                 MutableHeaders(scope=message)["x-request-id"] = name
             await send(message)
 

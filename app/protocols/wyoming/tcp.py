@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -67,6 +68,7 @@ class _Conversation:
         """`ended` is done once the server ends."""
         self._link = link
         self._service = service
+        self._caller = Caller(address=link.address, request_id=uuid.uuid4().hex, path="wyoming")
         self._ended = ended
         self._transcription: Transcription | None = None
 
@@ -140,7 +142,7 @@ class _Conversation:
 
     def _begun(self) -> Transcription:
         if self._transcription is None:
-            self._transcription = Transcription(self._service, Caller(), self._link)
+            self._transcription = Transcription(self._service, self._caller, self._link)
         return self._transcription
 
     async def _while_here(self, transcription: Transcription) -> None:
