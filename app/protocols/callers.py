@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from app.service.admission import Caller
 from app.service.auth import KeyRing, key_headers
+from app.service.routes import route_of
 
 # Shows the key field in the documentation and checks nothing: keys are checked before a body is read.
 _documented_key = HTTPBearer(auto_error=False, description="One of API_KEYS; anything when none is set.")
@@ -32,6 +33,6 @@ def caller(request: Request) -> Caller:
 
 
 def origin(connection: HTTPConnection) -> tuple[str, str, str]:
-    """The last three fields of a Caller: address, name for the log, path."""
+    """The last three fields of a Caller: address, name for the log, path (its route's: names and ids are left out)."""
     address = connection.client.host if connection.client else ""
-    return address, str(getattr(connection.state, "request_id", "-")), str(connection.scope["path"])
+    return address, str(getattr(connection.state, "request_id", "-")), route_of(connection.scope)

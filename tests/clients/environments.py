@@ -1,4 +1,7 @@
-"""Other people's clients, each in an environment of its own: they do not go together, nor with what serves."""
+"""Other people's clients, each in an environment of its own: they do not go together, nor with what serves.
+
+Run as a program, it makes all of them.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +30,8 @@ def interpreter(name: str) -> Path:
             subprocess.run([*install, "-r", wanted], check=True)
             stamp.write_text(state)
     return python
+
+
+if __name__ == "__main__":
+    for description in sorted(_HERE.glob("*.txt")):
+        interpreter(description.stem)

@@ -70,6 +70,7 @@ class _Conversation:
             self._check_id()
             self._session = Session(self._socket, self._inbox, self._service, caller, self._command)
             await self._session.run()
+            self._socket.rest()
             if not self._session.stopped:
                 break
         await self._socket.close(NORMAL)
