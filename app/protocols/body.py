@@ -12,8 +12,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from app.audio.storing import not_stored
-from app.domain.errors import InvalidParameter, UploadTooLarge
+from app.domain.errors import EngineFailure, InvalidParameter, UploadTooLarge
 
 _T = TypeVar("_T")
 
@@ -64,7 +63,7 @@ async def receive_json_as(
             async with turns if turns and received > IN_MEMORY else nullcontext():
                 return await asyncio.to_thread(lambda: made(_parsed(stored.read(), max_values)))
     except OSError as error:
-        raise not_stored(error, "The body could not be stored.") from error
+        raise EngineFailure("The body could not be stored.") from error
 
 
 def is_json(request: Request) -> bool:

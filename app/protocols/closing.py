@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from app.domain.errors import (
-    EndedByOperator,
-    ModelStoreError,
-    ModelUnavailable,
-    Overloaded,
-    RequestError,
-    SpeechError,
-    StorageFull,
-)
+from app.domain.errors import ModelStoreError, ModelUnavailable, Overloaded, RequestError, SpeechError
 from app.protocols.sockets import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 
 LONGEST_REASON = 123
@@ -19,9 +11,9 @@ LONGEST_REASON = 123
 
 def close_code(error: SpeechError) -> int:
     """The client's fault, come back later, or the server's."""
-    if isinstance(error, RequestError | EndedByOperator):  # whom nobody is to try again for
+    if isinstance(error, RequestError):
         return POLICY_VIOLATION
-    later = isinstance(error, Overloaded | ModelUnavailable | ModelStoreError | StorageFull)
+    later = isinstance(error, Overloaded | ModelUnavailable | ModelStoreError)
     return TRY_AGAIN_LATER if later else INTERNAL_ERROR
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from ends import Ends
 from fastapi import FastAPI
 from live_service import LiveService, Script, final
 from openai_server import KEY, OTHER_KEY
@@ -80,7 +79,6 @@ class RealtimeServer:
     port: int
     service: LiveService
     keys: EphemeralKeys
-    ends: Ends
 
     @contextlib.contextmanager
     def talk(
@@ -154,7 +152,6 @@ def serving_realtime(
     faces = Faces(errors.face)
     faces.install(app)
     app.state.service = service
-    app.state.lifecycle = ends = Ends()
     app.state.keyring = keyring = KeyRing(keys)
     app.state.ephemeral_keys = ephemeral = EphemeralKeys()
     app.add_middleware(
@@ -166,7 +163,7 @@ def serving_realtime(
     )
     try:
         with served(app) as port:
-            yield RealtimeServer(port, service, ephemeral, ends)
+            yield RealtimeServer(port, service, ephemeral)
     finally:
         asyncio.run(service.voices.close())
         asyncio.run(service.vocabularies.close())

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ends import Ends
 from fastapi import FastAPI, WebSocket
 from live_service import Listened, LiveService
 from served import served
@@ -32,7 +31,6 @@ SECOND = bytes(32_000)
 class VllmServer:
     port: int
     service: LiveService
-    ends: Ends
 
     @property
     def listened(self) -> Listened:
@@ -95,7 +93,6 @@ def serving_vllm(temp: Path) -> Iterator[VllmServer]:
     """A server that lives as long as the block."""
     service = LiveService(Settings(_env_file=None, temp_dir=temp, data_dir=temp / "data", max_hotwords=3))
     app = FastAPI()
-    app.state.lifecycle = ends = Ends()
 
     @app.websocket("/")
     async def route(websocket: WebSocket) -> None:
@@ -107,7 +104,7 @@ def serving_vllm(temp: Path) -> Iterator[VllmServer]:
 
     try:
         with served(app) as port:
-            yield VllmServer(port, service, ends)
+            yield VllmServer(port, service)
     finally:
         asyncio.run(service.voices.close())
         asyncio.run(service.vocabularies.close())
