@@ -5,6 +5,11 @@
 #   make lint     style, types, layers
 #   make sample   a real recording to try the service with
 #   make export   a FunASR checkpoint to ONNX: CHECKPOINT=folder OUT=folder
+#   make image    the container image for CPUs, by docker, podman or buildah
+#   make image-try   the same built and run without a container engine's daemon (root; Debian's buildah and debootstrap)
+#   make bundle   a folder with image, models and documents, for machines without network; make bundle-try tries it
+#   make soak     requests of all kinds while decoders die, the disk is full and the server starts anew (docs/soak.md):
+#                 SOAK_REQUESTS=2000 SOAK_SECONDS=86400 SOAK=--model=whisper-base
 #   make bench    speed and accuracy beside the usual way of calling the same model
 
 # The first interpreter that really runs and is a version this works with (a version manager's shim may do neither).
@@ -15,8 +20,11 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 MODELS_VENV := .venv-models
 VLLM_VENV := .venv-vllm
+SOAK_REQUESTS ?= 2000
+SOAK_SECONDS ?= 86400
+SOAK ?=
 
-.PHONY: run test test-models lint format sample export bench clean
+.PHONY: run test test-models lint format sample export soak bench image image-try bundle bundle-try clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/python start.py
@@ -44,6 +52,9 @@ sample: $(VENV)/.run
 
 export: $(MODELS_VENV)/.models
 	@$(MODELS_VENV)/bin/python start.py models export "$(CHECKPOINT)" "$(OUT)"
+
+soak: $(VENV)/.dev
+	@$(VENV)/bin/python -m benchmarks.soak --requests $(SOAK_REQUESTS) --seconds $(SOAK_SECONDS) $(SOAK)
 
 bench: $(VENV)/.run $(BENCH_VENV)/.bench $(MODELS_VENV)/.models $(VLLM_VENV)/.vllm
 	@$(BENCH_VENV)/bin/python -m benchmarks.run
@@ -94,6 +105,20 @@ $(VLLM_VENV)/.vllm: requirements-vllm.txt requirements-dev.txt requirements.txt
 	@$(VLLM_VENV)/bin/python -c 'import torchvision' 2>/dev/null \
 	  || truncate -s 0 $(VLLM_VENV)/lib/python3*/site-packages/torchvision/_meta_registrations.py
 	@touch $@
+
+ENGINE ?= $(shell for name in docker podman buildah; do command -v "$$name" >/dev/null && echo "$$name" && break; done)
+image:
+	@test -n "$(ENGINE)" || { echo "error: neither docker nor podman nor buildah is here" >&2; exit 2; }
+	@$(ENGINE) build -f Dockerfile.cpu -t speech-server:cpu .
+
+image-try: $(VENV)/.run
+	@docker/try_image.sh
+
+bundle: $(VENV)/.run
+	@ENGINE="$(ENGINE)" docker/bundle.sh
+
+bundle-try: $(VENV)/.run
+	@docker/try_bundle.sh
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) $(MODELS_VENV) $(VLLM_VENV) .pytest_cache .ruff_cache .import_linter_cache

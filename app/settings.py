@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
@@ -16,6 +16,11 @@ MEBIBYTE = 1024 * 1024
 _UNITS = {"B": 1, "KB": 1024, "MB": MEBIBYTE, "GB": 1024 * MEBIBYTE}
 _QWEN_SIZES = {"": "auto", "auto": "auto", "1.7b": "1.7B", "0.6b": "0.6B"}
 _MODEL_DIR_PREFIX = "ASR_MODEL_DIR_"
+_COMPOSE_NAMES = frozenset({"ASR_IMAGE", "ASR_NETWORK", "ASR_SERVERS"})
+"""What docker-compose.yml reads from .env, which the server reads, too."""
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+_USUAL_PORTS = {"http": "80", "https": "443"}
+"""Browsers leave them out of origins."""
 
 
 def parse_size(value: object) -> object:
@@ -57,9 +62,44 @@ def parse_networks(value: object) -> object:
     return [ipaddress.ip_network(str(one).strip()) for one in said] if isinstance(said, list) else said
 
 
+def parse_proxies(value: object) -> object:
+    """Networks and single addresses from a comma-separated string, or * for every address.
+
+    Raises:
+        ValueError: one is none.
+    """
+    return parse_networks("0.0.0.0/0,::/0" if str(value).strip() == "*" else value)
+
+
+def parse_origins(value: object) -> object:
+    """Origins from a comma-separated string, as browsers write them: https://example.org, http://localhost:3000; or *.
+
+    Raises:
+        ValueError: one is none, or * is not alone.
+    """
+    said = split_list(value)
+    if not isinstance(said, list):
+        return said
+    origins = [one if one == "*" else _origin(str(one)) for one in cast("list[object]", said)]
+    if "*" in origins and len(origins) > 1:
+        raise ValueError("* is every origin; leave the others out, or it")
+    return list(dict.fromkeys(origins))
+
+
+def _origin(said: str) -> str:
+    found = _ORIGIN.fullmatch(said.lower())
+    if found is None or int(found["port"] or 1) not in range(1, 65536):
+        shown = "an origin is a scheme and a host, without a path: https://example.org, http://localhost:3000"
+        raise ValueError(f"{said!r} is none; {shown} (names in other scripts as xn--...)")
+    port = found["port"] if _USUAL_PORTS.get(found["scheme"]) != found["port"] else None
+    return f"{found['scheme']}://{found['host']}" + (f":{port}" if port else "")
+
+
 ByteSize = Annotated[int, BeforeValidator(parse_size)]
 NameList = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
 NetworkList = Annotated[list[ipaddress.IPv4Network | ipaddress.IPv6Network], NoDecode, BeforeValidator(parse_networks)]
+ProxyList = Annotated[list[ipaddress.IPv4Network | ipaddress.IPv6Network], NoDecode, BeforeValidator(parse_proxies)]
+OriginList = Annotated[list[str], NoDecode, BeforeValidator(parse_origins)]
 KeyList = Annotated[list[SecretStr], NoDecode, BeforeValidator(split_list)]
 
 
@@ -72,6 +112,30 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a server is meant to be reached
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
 
+    forwarded_allow_ips: ProxyList = Field(
+        default=[ipaddress.ip_network("127.0.0.1")],
+        description="Proxies that are believed about clients' addresses (X-Forwarded-For, X-Forwarded-Proto): "
+        "addresses and networks, comma-separated, or *.",
+    )
+    tls_cert_file: Path | None = Field(
+        None,
+        description="A certificate (PEM, with those between it and its authority): HTTPS and WSS on every port but "
+        "Wyoming's. `start.py certificate` makes one. Unset: HTTP.",
+    )
+    tls_key_file: Path | None = Field(None, description="The key of TLS_CERT_FILE (PEM, without a password).")
+    shutdown_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="How long ports still listen after SIGTERM, while /health/ready answers 503. "
+        "Behind a load balancer: 5.",
+    )
+    shutdown_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=86_400,
+        description="How long requests and live streams may then go on; streams tell their last words before its end.",
+    )
     workers: int = Field(
         1,
         ge=1,
@@ -83,10 +147,34 @@ class Settings(BaseSettings):
         default=[],
         description="Comma-separated keys; a request must carry one as Bearer (or X-NLS-Token). Empty: no check.",
     )
+    admin_keys: KeyList = Field(
+        default=[],
+        description="Comma-separated keys for /v1/admin, which are no API keys. Empty: nobody may ask there.",
+    )
     apptoken: SecretStr = Field(SecretStr(""), description="funasr-api's single key; counts as one more of API_KEYS.")
+    api_key: SecretStr = Field(SecretStr(""), description="The same under the name that newer funasr-api has for it.")
     appkey: SecretStr = Field(
         SecretStr(""),
         description="funasr-api's project key: where it is set, Alibaba's HTTP requests must name it as appkey.",
+    )
+    cors_origins: OriginList = Field(
+        default=[],
+        description="Origins whose pages may read answers in browsers (CORS), comma-separated: https://example.org, or "
+        "* alone. Empty: only this server's own pages.",
+    )
+    hsts_seconds: int = Field(
+        0, ge=0, description="Over TLS, tell browsers to use nothing else for so long (HSTS). 0: they are not told."
+    )
+
+    key_requests_per_minute: int = Field(
+        0, ge=0, description="Requests a minute of each key, live streams among them. 0: any number."
+    )
+    key_streams: int = Field(0, ge=0, description="Live streams at once of each key. 0: as many as there may be.")
+    key_audio_seconds_per_hour: int = Field(
+        0, ge=0, description="Seconds of sound an hour of each key, in recordings and live streams. 0: any number."
+    )
+    key_limits_file: Path | None = Field(
+        None, description="A TOML file with other limits for single keys (docs/limits.md). Unset: none."
     )
 
     # --- models -------------------------------------------------------------------------------------------------------
@@ -276,13 +364,27 @@ class Settings(BaseSettings):
         description="Answer Alibaba's HTTP requests as the cloud does (status 20000000), not as funasr-api (200).",
     )
 
+    # --- metrics ------------------------------------------------------------------------------------------------------
+    metrics_open: bool = Field(
+        False, description="Let /metrics be read without an API key, where keys are set. (Without keys it always is.)"
+    )
+
     # --- logs ---------------------------------------------------------------------------------------------------------
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line to log.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="text for people, or json: one object a line, for what collects logs."
+    )
+    log_transcripts: bool = Field(
+        False, description="Log what was said, too: the final text of every recording and utterance."
+    )
     log_file: Path | None = Field(None, description="Also log into this file, rotated.")
     log_max_bytes: int = Field(20 * MEBIBYTE, gt=0, description="Size in bytes at which LOG_FILE is rotated.")
     log_backup_count: int = Field(5, ge=0, description="Rotated log files that are kept.")
     debug: bool = Field(
         False, description="Log as with LOG_LEVEL=DEBUG. (It does not reload code, as it did in funasr-api.)"
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        "", description="Send traces there (OTLP over HTTP). Wants requirements-otel.txt. Empty: none."
     )
 
     _notes: list[str] = PrivateAttr(default_factory=lambda: [])
@@ -295,7 +397,10 @@ class Settings(BaseSettings):
 
     @field_validator(
         "temp_dir",
+        "tls_cert_file",
+        "tls_key_file",
         "log_file",
+        "key_limits_file",
         "speaker_labels",
         "funasr_ws_port",
         "oddasr_ws_port",
@@ -309,15 +414,17 @@ class Settings(BaseSettings):
     def _blank_is_none(cls, value: object) -> object:
         return None if value == "" else value
 
-    @field_validator("models_dir", "modelscope_path", "hf_home", "data_dir", mode="after")
+    @field_validator(
+        "models_dir", "modelscope_path", "hf_home", "data_dir", "key_limits_file", "temp_dir", "log_file", mode="after"
+    )
     @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Every accepted key; empty when access is open."""
-        candidates = [key.get_secret_value() for key in (*self.api_keys, self.apptoken)]
+        candidates = [key.get_secret_value() for key in (*self.api_keys, self.apptoken, self.api_key)]
         return tuple(key for key in candidates if key)
 
     @property
@@ -345,7 +452,7 @@ class Settings(BaseSettings):
 
     def unknown_names(self) -> list[str]:
         """ASR_* variables that no setting reads: most likely misspelt. Reported at start, never an error."""
-        known = {name.upper() for name in type(self).model_fields}
+        known = _COMPOSE_NAMES | {name.upper() for name in type(self).model_fields}
         return sorted(
             name
             for name in self._environment

@@ -22,7 +22,7 @@ settings.load_profile("house")
 
 
 _ALONE = re.compile(
-    r"clients/(?!test_groq|test_oddasr_api)|real/test_(live_|page|slow_start|together|decoder)|test_readme"
+    r"clients/(?!test_groq|test_oddasr_api)|nginx/test_rolling|real/test_(live_|page|slow_start|together|decoder)|test_readme"
 )
 """Where it counts how soon something comes: live speech, and starts."""
 

@@ -18,14 +18,17 @@ import pytest
 from real.server import ROOT
 
 from app.ports import PortUnavailable, ServedApp, ServedTcp, serve_all
+from app.service.connections import Door
 
 _PROGRAM = """
-import asyncio, contextlib, logging, sys
+import asyncio, contextlib, logging, sys, time
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from app.domain.errors import SpeechError
 from app.ports import ServedApp, ServedTcp, serve_all
+from app.service.giving_up import GivingUp
+from app.service.lifecycle import Lifecycle
 
 logging.basicConfig(level="INFO")
 ports = [int(port) for port in sys.argv[1:]]
@@ -54,10 +57,28 @@ async def endless(request):
     told("working")
     await asyncio.sleep(600)
 
+async def stuck(request):
+    told("working")
+    time.sleep(600)
+
+async def events(request):
+    async def some():
+        yield b"data: one\\n\\n"
+        await endless(request)
+    return StreamingResponse(some(), media_type="text/event-stream")
+
+lifecycle = Lifecycle()
+
 def app(name, **more):
-    routes = [Route("/", quick), Route("/slow", slow), Route("/endless", endless)]
-    made = Starlette(routes=routes, **more)
+    paths = {"/": quick, "/slow": slow, "/endless": endless, "/stuck": stuck, "/events": events}
+    made = Starlette(routes=[Route(path, how) for path, how in paths.items()], **more)
     made.state.name = name
+    made.add_middleware(
+        GivingUp,
+        lifecycle=lifecycle,
+        refuse=lambda error, scope: PlainTextResponse(error.code, 503),
+        last_event=lambda error: b"data: " + error.code.encode() + b"\\n\\n",
+    )
     return made
 
 async def talk(reader, writer, ending):
@@ -81,7 +102,7 @@ main = ServedApp(app("main", lifespan=lifespan), "127.0.0.1", ports[0], "PORT")
 other = ServedApp(app("other", lifespan=lifespan), "127.0.0.1", ports[1], "FUNASR_WS_PORT")
 tcp = ServedTcp(talk, 1000, "127.0.0.1", ports[2], "WYOMING_PORT")
 try:
-    serve_all(main, [other, tcp])
+    serve_all(main, [other, tcp], lifecycle=lifecycle)
 except SpeechError as error:
     print(error.message, flush=True)
     sys.exit(2)
@@ -190,6 +211,7 @@ def test_a_port_answers_like_the_main_server_guarded_and_without_a_name(program:
         assert "server" not in httpx.get(f"http://127.0.0.1:{port}/").headers
         answer = httpx.get(f"http://127.0.0.1:{port}/", headers={"x-large": "a" * 100_000})
         assert answer.status_code == 431
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -242,15 +264,18 @@ def test_sigint_lets_requests_end_and_then_returns(program: Program) -> None:
     assert "ended" in program.lines
 
 
-def test_a_second_sigint_gives_requests_up_at_once_and_the_main_application_still_ends(program: Program) -> None:
-    outcomes: list[str] = []
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/endless", (503, "server_ending")), ("/events", (200, "data: one\n\ndata: server_ending\n\n"))],
+)
+def test_a_second_sigint_gives_requests_up_at_once_with_an_answer_and_the_main_application_still_ends(
+    program: Program, path: str, told: tuple[int, str]
+) -> None:
+    outcomes: list[tuple[int, str]] = []
 
     def ask() -> None:
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{program.ports[1]}/endless", timeout=60)
-            outcomes.append(str(answer.status_code))
-        except httpx.TransportError:
-            outcomes.append("cut off")
+        answer = httpx.get(f"http://127.0.0.1:{program.ports[1]}{path}", timeout=60)
+        outcomes.append((answer.status_code, answer.text))
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -262,11 +287,25 @@ def test_a_second_sigint_gives_requests_up_at_once_and_the_main_application_stil
     assert program.process.poll() is None, "one signal was enough"
 
     program.process.send_signal(signal.SIGINT)
-    program.process.wait(15)  # half of what requests are given
+    status = program.process.wait(15)  # half of what requests are given
     asking.join(10)
 
-    assert outcomes in (["500"], ["cut off"])
-    assert "ended" in program.lines
+    assert outcomes == [told]
+    assert status == -signal.SIGINT
+    program.wait_for("ended")
+    assert not any("Traceback" in line for line in program.lines)
+
+
+def test_a_second_signal_ends_what_cannot_be_interrupted(program: Program) -> None:
+    asking = socket.create_connection(("127.0.0.1", program.ports[0]), 20)
+    asking.sendall(b"GET /stuck HTTP/1.1\r\nHost: here\r\n\r\n")
+    program.wait_for("working")
+
+    program.process.send_signal(signal.SIGINT)
+    program.process.send_signal(signal.SIGTERM)
+
+    assert program.process.wait(15) in (-signal.SIGINT, -signal.SIGTERM)
+    asking.close()
 
 
 def test_a_plain_protocol_has_its_port_beside_them_and_a_broken_connection_is_its_own_matter(program: Program) -> None:
@@ -380,6 +419,16 @@ def test_a_name_with_several_addresses_is_served_at_each(tmp_path: Path) -> None
     finally:
         process.kill()
         process.wait()
+
+
+def test_an_answer_has_the_date_of_its_own_moment_whenever_it_was_asked_for() -> None:
+    door = Door()
+    door.default_headers = [(b"date", b"when it was asked for")]
+    held = door.default_headers  # as each request does
+
+    door.default_headers = [(b"date", b"now")]
+
+    assert held == [(b"date", b"now")]
 
 
 async def _nothing(scope: object, receive: object, send: object) -> None:

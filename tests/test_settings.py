@@ -126,9 +126,10 @@ def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().keys == ()
     monkeypatch.setenv("API_KEYS", "one, two,")
     monkeypatch.setenv("APPTOKEN", "three")
+    monkeypatch.setenv("API_KEY", "four")
     settings = Settings()
-    assert settings.keys == ("one", "two", "three")
-    assert not {"one", "two", "three"} & set(re.findall(r"\w+", repr(settings)))
+    assert settings.keys == ("one", "two", "three", "four")
+    assert not {"one", "two", "three", "four"} & set(re.findall(r"\w+", repr(settings)))
 
 
 def test_an_empty_apptoken_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +164,8 @@ def test_env_file_and_what_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_names_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(".env").write_text("ASR_BEEM_SIZE=1\nSOMETHING_ELSE=1\nASR_MODEL_DIR_WHISPER_BASE=/a\n", "utf-8")
+    meant = "ASR_MODEL_DIR_WHISPER_BASE=/a\nASR_NETWORK=10.99.3\n"
+    Path(".env").write_text(f"ASR_BEEM_SIZE=1\nSOMETHING_ELSE=1\n{meant}", "utf-8")
     monkeypatch.setenv("asr_modell", "x")
     monkeypatch.setenv("ASR_MODEL", "auto")
     assert Settings().unknown_names() == ["ASR_BEEM_SIZE", "ASR_MODELL"]

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import tempfile
+import time
+from contextvars import Context, copy_context
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +17,9 @@ from typing import Self
 from app.audio.declared import DeclaredSound
 from app.audio.protocol import DecodeReport, Job, Limits, read_reply, ready_line
 from app.audio.recording import Recording
-from app.domain.errors import EngineFailure
+from app.audio.storing import not_started, not_stored
+from app.domain.errors import EngineFailure, SpeechError
+from app.domain.meters import NO_METER, Meter
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +27,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT = 60.0  # seconds; importing takes half a second, on a busy machine a few
 _PACKET_SECONDS = 60.0  # more than any packet holds
 _CLOSE_TIMEOUT = 2.0  # seconds an idle worker gets to leave by itself
+_WORDS = 1 << 13  # bytes of what a worker says in one piece; a traceback is shorter
 # Keys and tokens in the server's environment are no business of a process that reads strangers' bytes.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TMPDIR", "SYSTEMROOT")
 
@@ -35,12 +40,18 @@ class _Worker:
     """One decoder process, one job at a time. After `run` was left without an answer it is of no more use."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, jobs: asyncio.StreamWriter, replies: asyncio.StreamReader
+        self,
+        process: asyncio.subprocess.Process,
+        jobs: asyncio.StreamWriter,
+        replies: asyncio.StreamReader,
+        words: asyncio.StreamReader,
     ) -> None:
         self._process = process
         self._jobs = jobs
         self._replies = replies
         self._in_step = True
+        self._asking = Context()  # of who has it work: lines are in that request's name
+        self._hearing = asyncio.create_task(self._hear(words))
 
     @classmethod
     async def spawn(cls) -> _Worker:
@@ -54,14 +65,15 @@ class _Worker:
                 *(sys.executable, "-P", "-m", "app.audio.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
                 env=decoder_environment(),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the server alone, which then ends its workers
             )
         except OSError as error:
-            raise EngineFailure("The audio decoder could not be started.") from error
-        if process.stdin is None or process.stdout is None:
+            raise not_started(error, "The audio decoder could not be started.") from error
+        if process.stdin is None or process.stdout is None or process.stderr is None:
             raise EngineFailure("The audio decoder could not be started.")
-        worker = cls(process, process.stdin, process.stdout)
+        worker = cls(process, process.stdin, process.stdout, process.stderr)
         try:
             async with asyncio.timeout(_START_TIMEOUT):
                 ready = await worker._replies.readline()
@@ -69,6 +81,7 @@ class _Worker:
                 raise EngineFailure("The audio decoder could not be started.")
         except BaseException as error:
             worker.kill()
+            await worker.wait()  # nothing of it is left when the loop is closed
             if isinstance(error, TimeoutError):
                 raise EngineFailure("The audio decoder could not be started.") from error
             raise
@@ -90,7 +103,7 @@ class _Worker:
             SpeechError: the worker's verdict on the file.
             _WorkerDied: no verdict will come.
         """
-        self._in_step = False
+        self._in_step, self._asking = False, copy_context()
         try:
             self._jobs.write(job.to_line())
             await self._jobs.drain()
@@ -112,8 +125,15 @@ class _Worker:
             self._process.kill()
 
     async def wait(self) -> None:
-        """Until it has ended."""
+        """Until it has ended, and all that it said is logged."""
         await self._process.wait()
+        await asyncio.wait({self._hearing})
+
+    async def _hear(self, words: asyncio.StreamReader) -> None:
+        """Log what it says, which would otherwise stand between the server's lines in a form of its own."""
+        while said := await words.read(_WORDS):
+            for line in said.decode(errors="replace").splitlines():
+                self._asking.run(logger.warning, "a decoder says: %s", line)
 
     async def close(self) -> None:
         """End it: politely when idle, else at once."""
@@ -132,7 +152,15 @@ class _Worker:
 class DecoderPool:
     """`workers` decoder processes behind one `decode`. Belongs to the loop that ran `start`; a context manager."""
 
-    def __init__(self, *, workers: int, temp_dir: Path | None, max_seconds: float, timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        temp_dir: Path | None,
+        max_seconds: float,
+        timeout: float,
+        meter: Meter = NO_METER,
+    ) -> None:
         """Limits are in seconds: of sound in one recording, and of decoding it.
 
         Sound waits in `temp_dir` (None: the system's).
@@ -141,6 +169,7 @@ class DecoderPool:
         self._temp_dir = temp_dir.absolute() if temp_dir else None
         self._limits = Limits.for_seconds(max_seconds)
         self._timeout = timeout
+        self._meter = meter
         self._running = False
         self._alive: set[_Worker] = set()
         self._seats: asyncio.Queue[_Worker | None] = asyncio.Queue()  # None: a seat without a worker yet
@@ -186,9 +215,12 @@ class DecoderPool:
             EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong: the file's fault.
             EngineFailure: the decoder died on it or took too long; the next request gets a fresh one.
         """
+        began = time.monotonic()
         worker = await self._take()
         try:
-            return await self._decode_with(worker, path, declared, split=split, leading=leading)
+            recording = await self._decode_with(worker, path, declared, split=split, leading=leading)
+            self._meter.stage("decode", time.monotonic() - began)
+            return recording
         finally:
             self._give_back(worker)
 
@@ -214,7 +246,8 @@ class DecoderPool:
             return Recording(out, warnings=report.warnings, time_scale=report.time_scale, channels=report.channels)
         except (OSError, ValueError) as error:
             out.unlink(missing_ok=True)
-            raise EngineFailure("The decoded sound could not be read.") from error
+            told = "The decoded sound could not be read."
+            raise (not_stored(error, told) if isinstance(error, OSError) else EngineFailure(told)) from error
         except BaseException:
             if not worker.usable:
                 worker.kill()  # before the name goes: it may still be writing
@@ -227,9 +260,12 @@ class DecoderPool:
                 return await worker.run(job)
         except TimeoutError as error:
             logger.error("a decoder was ended after %g s on one file", self._timeout)
+            self._meter.restarted("decoder")
             raise EngineFailure("The decoder took too long on this file and was ended.") from error
         except _WorkerDied as error:
             logger.error("a decoder died on a file")
+            if self._running:
+                self._meter.restarted("decoder")
             raise EngineFailure("The decoder died on this file.") from error
 
     def _reserve(self) -> Path:
@@ -237,7 +273,7 @@ class DecoderPool:
         try:
             descriptor, name = tempfile.mkstemp(prefix="sound-", suffix=".s16", dir=self._temp_dir)
         except OSError as error:
-            raise EngineFailure("There is no place for the decoded sound.") from error
+            raise not_stored(error, "There is no place for the decoded sound.") from error
         os.close(descriptor)
         return Path(name)
 
@@ -250,6 +286,7 @@ class DecoderPool:
                 raise EngineFailure("The audio decoder is shutting down.")
             if worker is not None and not worker.usable:  # died while idle
                 self._alive.discard(worker)
+                self._meter.restarted("decoder")
                 worker = None
             return worker or await self._spawn()
         except BaseException:
@@ -273,7 +310,7 @@ class DecoderPool:
             self._alive.discard(worker)
             if self._running:
                 fresh = await self._spawn()
-        except EngineFailure:
+        except SpeechError:
             logger.exception("a decoder could not be replaced")
         finally:
             self._seats.put_nowait(fresh)

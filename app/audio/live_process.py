@@ -14,6 +14,7 @@ import numpy as np
 from app.audio.decoding import decoder_environment
 from app.audio.live_backlog import BLOCK, Backlog, Cue
 from app.audio.protocol import read_reply
+from app.audio.storing import not_started
 from app.domain.errors import EngineFailure, SpeechError, UnsupportedFeature
 
 if sys.platform != "win32":
@@ -187,7 +188,7 @@ async def _spawn() -> asyncio.subprocess.Process:
             start_new_session=True,  # a terminal's Ctrl-C reaches the server alone
         )
     except OSError as error:
-        raise EngineFailure("The audio decoder could not be started.") from error
+        raise not_started(error, "The audio decoder could not be started.") from error
 
 
 async def _last_words(process: asyncio.subprocess.Process) -> bytes:

@@ -18,6 +18,7 @@ from app.domain.errors import (
     EngineFailure,
     NoAudioStream,
     SpeechError,
+    StorageFull,
     UndecodableAudio,
 )
 
@@ -29,7 +30,7 @@ CHANNELS_ALIKE = "channels_alike"
 
 _BYTES_PER_SECOND = 48_000 * 2 * 4
 _LEAST_BYTE_CAP = 256 * 1024 * 1024
-_LEAVES = (EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong, EngineFailure)
+_LEAVES = (EmptyAudio, UndecodableAudio, NoAudioStream, AudioTooShort, AudioTooLong, EngineFailure, StorageFull)
 
 
 @dataclass(frozen=True, slots=True)

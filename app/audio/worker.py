@@ -41,6 +41,7 @@ from app.domain.errors import (
     EngineFailure,
     NoAudioStream,
     SpeechError,
+    StorageFull,
 )
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def answer(job: Job) -> bytes:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             logger.error("no room for decoded sound: %s", error.strerror)
-            return error_line(EngineFailure("The server has no room left for the decoded sound."))
+            return error_line(StorageFull("The server has no room left for the decoded sound."))
         logger.exception("the decoder failed")
         return error_line(EngineFailure("The decoder failed on this file."))
 

@@ -34,6 +34,7 @@ from app.modelstore.selection import (
     wanted,
 )
 from app.modelstore.store import ModelStore
+from app.service.descriptors import descriptors_of
 from app.service.loading import existing_engines
 from app.settings import Settings, read_environment
 
@@ -100,7 +101,7 @@ def all_checks(settings: Settings) -> list[Check]:
     models, missing = _models(store, _needs(choice), _wants(settings, choice))
     return [
         *(*checks, chosen, *models, *_mirrors(settings, missing)),
-        *(_disk(settings), _port(settings), _temporary(settings), *_misspelt(settings)),
+        *(_disk(settings), _port(settings), _temporary(settings), *_descriptors(settings), *_misspelt(settings)),
     ]
 
 
@@ -347,6 +348,15 @@ def _temporary(settings: Settings) -> Check:
             "temp dir", "FAIL", f"{folder}: {error.strerror or error}", "set TEMP_DIR to a folder that can be written"
         )
     return Check("temp dir", "OK", f"{folder}, {human_size(shutil.disk_usage(folder).free)} free")
+
+
+def _descriptors(settings: Settings) -> list[Check]:
+    found = descriptors_of(settings)
+    if found is None:
+        return []
+    if found.shortage:
+        return [Check("open files", "WARN", found.shortage)]
+    return [Check("open files", "OK", f"{found.limit} at once, {found.needed} may be needed (MAX_REQUESTS and so on)")]
 
 
 def _misspelt(settings: Settings) -> list[Check]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app import __version__
-from app.cli import doctor, models, odd_config, sample, streams, transcribe
+from app.cli import certificate, doctor, models, odd_config, sample, streams, transcribe
 from app.cli.odd_config import OddConfig
 from app.domain.errors import ConfigUnusable, SpeechError
 from app.settings import Settings, read_environment
@@ -99,6 +99,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     sample.add_parser(commands)
     doctor.add_parser(commands)
     transcribe.add_parser(commands)
+    certificate.add_parser(commands)
     return parser
 
 
@@ -127,6 +128,7 @@ def _settings(configure: Configure, arguments: argparse.Namespace) -> Settings:
     except OSError as error:
         raise ConfigUnusable(f".env cannot be read: {error.strerror}") from error
     if serving:
+        config.check_tls(settings)
         settings.note(*config.notes)
     return settings
 

@@ -27,10 +27,21 @@ _LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING"}
 
 @dataclass(frozen=True, slots=True)
 class OddConfig:
-    """`settings` by the names of Settings' fields; `notes` for the operator, a line each."""
+    """`settings` by the names of Settings' fields; `notes` for the operator, a line each. `tls_wanted_by` is the file
+    that wants everything encrypted, if it does."""
 
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    tls_wanted_by: Path | None = None
+
+    def check_tls(self, settings: Settings) -> None:
+        """Make sure that it is encrypted, before anything is served. Raises ConfigUnusable."""
+        if self.tls_wanted_by is not None and settings.tls_cert_file is None:
+            raise _hinted(
+                f"{self.tls_wanted_by}: odd_asr_cfg.enable_https is true, but TLS_CERT_FILE and TLS_KEY_FILE are not "
+                "set, and nothing is served without TLS",
+                "set them to its ssl_cert_path and ssl_key_path, or to what `start.py certificate` makes",
+            )
 
     def beside(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """The settings that `environment` (by upper-case name) leaves to the file: it wins, by whichever name."""
@@ -41,9 +52,9 @@ class OddConfig:
         }
 
 
-def asked(path: Path | None, serving: bool = True) -> OddConfig:
+def asked(path: Path | None, _serving: bool = True) -> OddConfig:
     """The file that was asked for, or nothing at all. Raises ConfigUnusable."""
-    return OddConfig({}) if path is None else read(path, serving=serving)
+    return OddConfig({}) if path is None else read(path)
 
 
 def defaults() -> OddConfig:
@@ -51,23 +62,18 @@ def defaults() -> OddConfig:
     return OddConfig(_settings(Config()))
 
 
-def read(path: Path, *, serving: bool = True) -> OddConfig:
+def read(path: Path) -> OddConfig:
     """The file at `path`; what it leaves out is as OddASR does it.
 
     Raises:
-        ConfigUnusable: it is not there or no JSON, a value is not of the kind that OddASR's is, or it wants TLS for
-            `serving`.
+        ConfigUnusable: it is not there or no JSON, or a value is not of the kind that OddASR's is.
     """
     try:
         config = Config.model_validate(_parsed(path))
     except ValidationError as error:
         raise ConfigUnusable("; ".join(f"{path}: {fault}" for fault in _faults(error))) from None
-    if serving and config.odd_asr_cfg.enable_https:
-        raise _hinted(
-            f"{path}: odd_asr_cfg.enable_https is true, but there is no TLS here, and nothing is served without it",
-            "have a reverse proxy do it (docs/oddasr.md), and set enable_https to false",
-        )
-    return OddConfig(_settings(config), tuple(f"{path}: {note}" for note in notes(config)))
+    wanted_by = path if config.odd_asr_cfg.enable_https else None
+    return OddConfig(_settings(config), tuple(f"{path}: {note}" for note in notes(config)), wanted_by)
 
 
 def _parsed(path: Path) -> object:

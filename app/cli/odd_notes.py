@@ -12,7 +12,7 @@ _FLUSH = "what was said is final after 1.5 s without sound"
 _MODELS = "models are chosen with ASR_MODEL and AUTO_LOAD_CUSTOM_ASR_MODELS"
 _LIVE = "it is about live speech"
 _FORCE = "OddASR reads it and does nothing with it; MAX_UTTERANCE_SECONDS ends speech that does not pause"
-_TLS = "there is no TLS here; a reverse proxy has the certificate"
+_TLS = "TLS_CERT_FILE and TLS_KEY_FILE name the certificate, or a reverse proxy has it"
 _IN_EVERY_BLOCK = {
     "punct_mini_len": _MARKS,
     "punct_time_mini_force_trigger": _MARKS,

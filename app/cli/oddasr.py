@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _configured(path: Path | None, serving: bool) -> OddConfig:
     """Raises ConfigUnusable."""
     if path is not None:
-        return odd_config.read(path, serving=serving)
+        return odd_config.read(path)
     here = Path(odd_config.NAME)
     if not serving or not here.is_file():
         return odd_config.defaults()

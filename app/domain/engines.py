@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from app.domain.meters import Meter
 from app.domain.options import RecognitionOptions, SpeechDetection, Task
 from app.domain.transcript import TokenLogprob, Word
 
@@ -201,6 +202,15 @@ class ContinuousRecognizer(Recognizer, Protocol):
             EngineFailure: the model failed on this piece.
             ModelUnavailable: the model is being started again.
         """
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """What computes in a process of its own, which may die and be started again."""
+
+    def watch(self, meter: Meter) -> None:
+        """Tell `meter` of it from here on."""
         ...
 
 

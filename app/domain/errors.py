@@ -14,6 +14,7 @@
     │   ├── VoiceExists              the name is taken by another enrolled voice
     │   ├── UnknownVocabulary        no such stored vocabulary (of this caller's)
     │   ├── VocabularyExists         the name is taken by another stored vocabulary
+    │   ├── NotRunning               nothing of that id is being worked on
     │   ├── BadAudio                 nothing can be made of the bytes
     │   │   ├── EmptyAudio           no bytes at all
     │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
@@ -23,9 +24,11 @@
     │   ├── UploadTooSlow            nothing, or hardly anything, arrives
     │   ├── SlowReader               a live stream's answers are not taken in
     │   ├── UploadTooLarge           more bytes than MAX_AUDIO_SIZE
-    │   └── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
+    │   ├── AudioTooLong             more seconds than MAX_AUDIO_SECONDS
+    │   └── AudioQuotaTooSmall       more seconds than its caller may ever send in an hour
     ├── DeadlineExceeded             it takes longer than a request may
     ├── Overloaded                   come back in `retry_after` seconds
+    │   └── QuotaExceeded            this caller has used up what it may, whatever else the server has to do
     ├── ModelUnavailable             it is still loading, failed to, or starts again: ask in `retry_after` seconds
     ├── ModelStoreError              weights cannot be had
     │   ├── DownloadFailed           every mirror failed
@@ -34,7 +37,10 @@
     ├── VocabulariesUnavailable      the database of stored vocabularies cannot be used
     ├── ConfigUnusable               a configuration cannot be read or used, or asks for what must not be dropped
     ├── PortUnavailable              another program listens there, or this one may not
+    ├── EndedByOperator              somebody who runs this server ended it
+    ├── ServerEnding                 the server ends, and did not wait for it: ask in `retry_after` seconds
     └── EngineFailure                the machine's fault: a decoder or recogniser died
+        └── StorageFull              its disk is full
 
 A leaf knows its meaning (`code`, `param`), never an HTTP status: each protocol has one place that turns
 leaves into its own envelope. Messages are written for the caller and carry no paths, keys or transcripts; one that may
@@ -114,6 +120,10 @@ class VocabularyExists(RequestError):
     code = "vocabulary_exists"
 
 
+class NotRunning(RequestError):
+    code = "not_running"
+
+
 class BadAudio(RequestError):
     code = "invalid_audio"
 
@@ -157,6 +167,10 @@ class AudioTooLong(RequestError):
     code = "audio_too_long"
 
 
+class AudioQuotaTooSmall(RequestError):
+    code = "audio_quota_too_small"
+
+
 class DeadlineExceeded(SpeechError):
     code = "deadline_exceeded"
 
@@ -169,6 +183,12 @@ class Overloaded(SpeechError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuotaExceeded(Overloaded):
+    """In `retry_after` seconds there is room again, where that can be known."""
+
+    code = "key_limit_exceeded"
 
 
 class ModelUnavailable(SpeechError):
@@ -209,5 +229,20 @@ class PortUnavailable(SpeechError):
     code = "port_unavailable"
 
 
+class EndedByOperator(SpeechError):
+    code = "ended_by_operator"
+
+
+class ServerEnding(SpeechError):
+    """Another server answers, or this one once it is back; `retry_after` is in seconds."""
+
+    code = "server_ending"
+    retry_after = 5.0
+
+
 class EngineFailure(SpeechError):
     code = "engine_failure"
+
+
+class StorageFull(EngineFailure):
+    code = "storage_full"

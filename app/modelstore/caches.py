@@ -87,6 +87,7 @@ class Ledger:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False, encoding="utf-8") as stream:
                 json.dump(record, stream)
+            Path(stream.name).chmod(0o644)  # another uid need not hash them again
             Path(stream.name).replace(self._path(folder))
 
     def forget(self, folder: Path) -> None:

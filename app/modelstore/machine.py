@@ -97,17 +97,17 @@ def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
     return fields.get("model name", ""), tuple(ours for ours, any_of in _FEATURES.items() if flags.intersection(any_of))
 
 
-def read_gpus() -> tuple[Gpu, ...]:
+def read_gpus(timeout: float = 10.0) -> tuple[Gpu, ...]:
     """CUDA devices that nvidia-smi lists, those that CUDA_VISIBLE_DEVICES leaves and in its order.
 
-    None when nvidia-smi is absent or fails.
+    None when nvidia-smi is absent, fails or takes more than `timeout` seconds.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if (chosen is not None and chosen.strip().lower() in _NONE_VISIBLE) or not shutil.which("nvidia-smi"):
         return ()
     try:
         result = subprocess.run(
-            _NVIDIA_QUERY, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False
+            _NVIDIA_QUERY, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
         )
     except (OSError, subprocess.TimeoutExpired):  # a driver that hangs must not keep the service from starting
         return ()

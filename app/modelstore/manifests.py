@@ -50,6 +50,7 @@ class Manifests:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False, encoding="utf-8") as stream:
                 json.dump(record, stream, indent=1)
+            Path(stream.name).chmod(0o644)  # whoever serves the models, under whatever uid, compares with it
             Path(stream.name).replace(self.path(entry.id))
         except OSError:
             self._unwritten[entry.id] = tuple(files)

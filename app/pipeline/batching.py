@@ -12,11 +12,13 @@ import logging
 import time
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 
 from app.domain.engines import BatchRecognizer, Hypothesis, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded
+from app.domain.meters import NO_METER, Meter
 from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
 from app.pipeline.turns import Turn, Turns, Urgency
@@ -37,16 +39,21 @@ class _Waiting:
     turn: Turn
     key: Hashable
     cost: float
+    since: float = field(default_factory=time.monotonic)
+    context: Context = field(default_factory=copy_context)
     done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Batcher:
     """Batches pieces for one recogniser. Belongs to one event loop."""
 
-    def __init__(self, recognizer: BatchRecognizer, computing: Computing, *, bound: int = BOUND) -> None:
+    def __init__(
+        self, recognizer: BatchRecognizer, computing: Computing, *, bound: int = BOUND, meter: Meter = NO_METER
+    ) -> None:
         self._recognizer = recognizer
         self._computing = computing
         self._bound = bound
+        self._meter = meter
         self._turns: Turns[_Waiting] = Turns()
         self._running = 0
         self._drafts = 0
@@ -68,6 +75,12 @@ class Batcher:
     def waiting(self) -> int:
         """Pieces that wait for a call and are still wanted."""
         return len(self._turns)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the piece that has waited longest has waited; 0 where none does."""
+        since = min((waiting.since for waiting in self._turns.heads()), default=None)
+        return 0.0 if since is None else time.monotonic() - since
 
     def work(self, cost: float) -> float:
         """Seconds in which all calls together get done what costs so much; 0 until a call was timed."""
@@ -95,7 +108,7 @@ class Batcher:
         while self._running < self._recognizer.parallel_calls and (batch := self._next_batch()):
             self._running += 1
             self._drafts += _drafts(batch)
-            call = asyncio.get_running_loop().create_task(self._call(batch))
+            call = asyncio.get_running_loop().create_task(self._call(batch), context=_context(batch))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
@@ -148,24 +161,35 @@ class Batcher:
     async def _outcomes(self, batch: list[_Waiting]) -> list[Hypothesis | EngineFailure]:
         """Results in order. If the call fails, each piece is tried alone: only the guilty one fails."""
         urgency = min(waiting.turn.urgency for waiting in batch)
+        began: list[float] = []  # a failed call has begun, too
         try:
-            heard, seconds = await self._computing.run(partial(self._recognize, batch), urgency)
+            heard, seconds = await self._computing.run(partial(self._recognize, batch, began), urgency)
             self._speed.learn(sum(waiting.cost for waiting in batch), seconds)
             if len(heard) != len(batch):
                 raise EngineFailure("the recogniser lost a piece")
             return list(heard)
         except EngineFailure as error:
             failure = error
-        except Exception:  # a bug that one piece brings out must not fail its neighbours' requests either
-            _logger.exception("the recogniser %s failed in a way it should not", self._recognizer.id)
+        except Exception:  # noqa: BLE001 - logged; a bug that one piece brings out must not fail others' requests, too
+            told = "the recogniser %s failed in a way it should not"
+            _context(batch).run(_logger.exception, told, self._recognizer.id)
             failure = EngineFailure("the recogniser failed unexpectedly")
+        finally:
+            if began:
+                self._tell(batch, began[0])
         if len(batch) == 1:
             return [failure]
         return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]
 
-    def _recognize(self, batch: Sequence[_Waiting]) -> tuple[list[Hypothesis], float]:
+    def _tell(self, batch: list[_Waiting], began: float) -> None:
+        most = self._recognizer.batch_cost
+        fill = min(1.0, sum(waiting.cost for waiting in batch) / most) if most else 1.0  # 0: one piece fills a call
+        self._meter.call(self._recognizer.id, len(batch), fill, [began - waiting.since for waiting in batch])
+
+    def _recognize(self, batch: Sequence[_Waiting], began: list[float]) -> tuple[list[Hypothesis], float]:
         """On a compute thread: read the pieces' sound and recognise it; also how many seconds that took."""
         started = time.monotonic()
+        began.append(started)
         requests = [waiting.request.read() for waiting in batch]
         return self._recognizer.recognize(requests), time.monotonic() - started
 
@@ -177,6 +201,11 @@ def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailur
         done.set_exception(outcome)
     else:
         done.set_result(outcome)
+
+
+def _context(batch: list[_Waiting]) -> Context:
+    """What a call's lines in the log are told in: the piece's, or nobody's where several share it."""
+    return batch[0].context.copy() if len(batch) == 1 else Context()
 
 
 def _drafts(batch: list[_Waiting]) -> bool:

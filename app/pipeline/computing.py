@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
 from queue import PriorityQueue
 from typing import Any, TypeVar
 
@@ -37,7 +39,8 @@ class ComputeThreads:
     def submit(self, call: Callable[[], _Outcome], urgency: Urgency) -> Future[_Outcome]:
         """What `call` returns or raises, once its turn has come."""
         outcome: Future[_Outcome] = Future()
-        self._waiting.put(_Work(min(urgency, Urgency.DRAFT), next(self._numbers), call, outcome))
+        named = partial(contextvars.copy_context().run, call)  # what it logs says for whom
+        self._waiting.put(_Work(min(urgency, Urgency.DRAFT), next(self._numbers), named, outcome))
         # A place in the pool's own line for each, but not for any in particular.
         self._pool.submit(self._work).add_done_callback(self._give_up)
         return outcome

@@ -10,10 +10,12 @@ import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from app.domain.engines import ContinuousRecognizer, Hypothesis, Said, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded, SpeechError
+from app.domain.meters import NO_METER, Meter
 from app.pipeline.batching import BOUND
 from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
@@ -27,6 +29,8 @@ class _Waiting:
     request: WaitingRequest
     urgency: Urgency
     said: Said | None
+    since: float = field(default_factory=time.monotonic)
+    context: Context = field(default_factory=copy_context)
     done: asyncio.Future[Hypothesis] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     call: asyncio.Task[None] | None = None
 
@@ -34,10 +38,13 @@ class _Waiting:
 class Relay:
     """Hands pieces on to one recogniser. Belongs to one event loop; `reading` is where sound is read."""
 
-    def __init__(self, recognizer: ContinuousRecognizer, reading: Computing, *, bound: int = BOUND) -> None:
+    def __init__(
+        self, recognizer: ContinuousRecognizer, reading: Computing, *, bound: int = BOUND, meter: Meter = NO_METER
+    ) -> None:
         self._recognizer = recognizer
         self._reading = reading
         self._bound = bound
+        self._meter = meter
         self._turns: Turns[_Waiting] = Turns()
         self._running = 0
         self._calls: set[asyncio.Task[None]] = set()
@@ -52,6 +59,12 @@ class Relay:
     def waiting(self) -> int:
         """Pieces that wait for their turn and are still wanted."""
         return len(self._turns)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the piece that has waited longest has waited; 0 where none does."""
+        since = min((waiting.since for waiting in self._turns.heads()), default=None)
+        return 0.0 if since is None else time.monotonic() - since
 
     def work(self, cost: float) -> float:
         """Seconds in which all calls together get done what costs so much; 0 until one was timed."""
@@ -82,7 +95,7 @@ class Relay:
     def _dispatch(self) -> None:
         while self._running < self._recognizer.parallel_calls and (waiting := self._turns.take(_wanted)):
             self._running += 1
-            waiting.call = asyncio.get_running_loop().create_task(self._call(waiting))
+            waiting.call = asyncio.get_running_loop().create_task(self._call(waiting), context=waiting.context)
             self._calls.add(waiting.call)
             waiting.call.add_done_callback(self._calls.discard)
 
@@ -91,6 +104,8 @@ class Relay:
         try:
             started, beside = time.monotonic(), self._running
             request = await self._reading.run(waiting.request.read, waiting.urgency)
+            fill = min(1.0, self._running / self._recognizer.parallel_calls)
+            self._meter.call(self._recognizer.id, 1, fill, [time.monotonic() - waiting.since])
             hypothesis = await self._recognizer.hear(request, waiting.said)
             # As many as were beside it took about as long.
             together = self._recognizer.cost(request) * max(beside, self._running)

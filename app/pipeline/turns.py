@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -48,6 +48,13 @@ class Turns(Generic[_T]):
         requests = self._lines[turn.urgency].setdefault(turn.key, OrderedDict())
         requests.setdefault(turn.request, deque()).append(item)
         self._count += 1
+
+    def heads(self) -> Iterator[_T]:
+        """What each request has waited for longest."""
+        for line in self._lines.values():
+            for requests in line.values():
+                for items in requests.values():
+                    yield items[0]
 
     def take(self, fits: Callable[[_T], bool]) -> _T | None:
         """The next item that `fits`; None when none does. A request's items are never overtaken by its own."""

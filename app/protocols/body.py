@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from app.domain.errors import EngineFailure, InvalidParameter, UploadTooLarge
+from app.audio.storing import not_stored
+from app.domain.errors import InvalidParameter, UploadTooLarge
 
 _T = TypeVar("_T")
 
@@ -63,7 +64,7 @@ async def receive_json_as(
             async with turns if turns and received > IN_MEMORY else nullcontext():
                 return await asyncio.to_thread(lambda: made(_parsed(stored.read(), max_values)))
     except OSError as error:
-        raise EngineFailure("The body could not be stored.") from error
+        raise not_stored(error, "The body could not be stored.") from error
 
 
 def is_json(request: Request) -> bool:

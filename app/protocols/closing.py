@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from app.domain.errors import ModelStoreError, ModelUnavailable, Overloaded, RequestError, SpeechError
+from app.domain.errors import (
+    EndedByOperator,
+    ModelStoreError,
+    ModelUnavailable,
+    Overloaded,
+    RequestError,
+    SpeechError,
+    StorageFull,
+)
 from app.protocols.sockets import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 
 LONGEST_REASON = 123
@@ -11,9 +19,9 @@ LONGEST_REASON = 123
 
 def close_code(error: SpeechError) -> int:
     """The client's fault, come back later, or the server's."""
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError | EndedByOperator):  # whom nobody is to try again for
         return POLICY_VIOLATION
-    later = isinstance(error, Overloaded | ModelUnavailable | ModelStoreError)
+    later = isinstance(error, Overloaded | ModelUnavailable | ModelStoreError | StorageFull)
     return TRY_AGAIN_LATER if later else INTERNAL_ERROR
 
 

@@ -24,6 +24,8 @@ from app.protocols.faults import (
     headers_of,
     status_of,
 )
+from app.service import logs
+from app.service.routes import route_of
 
 Face: TypeAlias = Callable[[Fault, Scope], Response]
 """How a protocol draws a fault of a request."""
@@ -51,7 +53,7 @@ class Faces:
 
     def refusal(self, error: SpeechError, scope: Scope) -> Response:
         """The answer of the middleware that refuses a request before any route sees it."""
-        _logger.info("refused %r: %s", str(scope["path"])[:200], error.code)
+        _logger.info("refused %s: %s", route_of(scope), error.code)
         return self._drawn(fault_of(error), scope, headers_of(error))
 
     def _drawn(self, fault: Fault, scope: Scope, headers: Mapping[str, str]) -> Response:
@@ -91,8 +93,9 @@ class Faces:
         return self._drawn(fault, request.scope, {})
 
     async def _on_exception(self, request: Request, error: Exception) -> Response:
-        _logger.error("request %s failed", request_id(request), exc_info=error)
-        # The handler runs outside the middleware that names requests, so the header is set here.
+        with logs.named(request_id(request)):  # the handler runs outside the middleware that names requests
+            _logger.error("request %s failed", request_id(request), exc_info=error)
+        # The header is set here for the same reason.
         headers = {"x-request-id": request_id(request), "x-should-retry": "false"}
         return self._drawn(UNFORESEEN, request.scope, headers)
 

@@ -10,14 +10,18 @@ from app.domain.errors import (
     AudioTooLong,
     AuthenticationFailed,
     DeadlineExceeded,
+    EndedByOperator,
     EngineFailure,
     ModelConflict,
     ModelStoreError,
     ModelUnavailable,
+    NotRunning,
     Overloaded,
     PermissionDenied,
     RequestError,
+    ServerEnding,
     SpeechError,
+    StorageFull,
     UnknownModel,
     UnknownVocabulary,
     UnknownVoice,
@@ -36,6 +40,7 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
         UnknownModel: 404,
         UnknownVoice: 404,
         UnknownVocabulary: 404,
+        NotRunning: 404,
         UploadTooSlow: 408,
         ModelConflict: 409,
         VoiceExists: 409,
@@ -49,14 +54,21 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
         ModelStoreError: 503,
         VoicesUnavailable: 503,
         VocabulariesUnavailable: 503,
+        EndedByOperator: 503,
+        ServerEnding: 503,
+        StorageFull: 507,
         EngineFailure: 500,
         SpeechError: 500,
     }
 )
 """HTTP status by kind of error; a leaf that is not here takes its nearest ancestor's."""
 
+STORAGE_RETRY_SECONDS = 30
+"""A disk is full until recordings that wait on it are recognised, or an operator makes room."""
 STORE_RETRY_SECONDS = 5
 """What could not be had is worth asking for again soon: an operator may be at it."""
+_LONGEST_RETRY = 60
+"""The most seconds of a Retry-After that OpenAI's clients wait."""
 NOT_FOUND, METHOD_NOT_ALLOWED, INVALID_VALUE = "not_found", "method_not_allowed", "invalid_value"
 
 
@@ -88,11 +100,15 @@ def headers_of(error: SpeechError) -> dict[str, str]:
     """What an error's status calls for in the headers."""
     if isinstance(error, AuthenticationFailed):
         return {"www-authenticate": "Bearer"}
-    if isinstance(error, Overloaded | ModelUnavailable):
-        return {"retry-after": str(max(1, math.ceil(error.retry_after))), "x-should-retry": "true"}
+    if isinstance(error, Overloaded | ModelUnavailable | ServerEnding):
+        after = max(1, math.ceil(error.retry_after))
+        # Of more than that they make a second or two, and would come in vain.
+        return {"retry-after": str(after), "x-should-retry": "true" if after <= _LONGEST_RETRY else "false"}
     # OpenAI's clients retry a 409 and a 5xx unless told not to; these would only repeat.
-    if isinstance(error, DeadlineExceeded | ModelConflict):
+    if isinstance(error, DeadlineExceeded | ModelConflict | EndedByOperator):
         return {"x-should-retry": "false"}
+    if isinstance(error, StorageFull):
+        return {"retry-after": str(STORAGE_RETRY_SECONDS), "x-should-retry": "true"}
     if isinstance(error, ModelStoreError):
         return {"retry-after": str(STORE_RETRY_SECONDS), "x-should-retry": "true"}
     return {}

@@ -13,16 +13,17 @@ import re
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile, SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from app.domain.errors import EmptyAudio, EngineFailure, InvalidParameter, UploadTooLarge
+from app.audio.storing import leave_room, make_room, not_stored
+from app.domain.errors import EmptyAudio, InvalidParameter, UploadTooLarge
 
 MAX_FILES = 4
 MAX_FIELDS = 1200
@@ -32,6 +33,7 @@ MAX_PART_BYTES = 4 * 1024 * 1024
 MAX_TEXT_BYTES = 24 * 1024 * 1024
 """All text fields together, because they are held in memory: four speaker references and plenty."""
 
+_NOT_STORED = "The upload could not be stored."
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Form:
     def __exit__(self, *_raised: type[BaseException] | BaseException | TracebackType | None) -> None:
         # Closed here and not in a thread: this also runs while a request is being cancelled.
         for _, upload in self._files:
-            upload.file.close()
+            leave_room(upload.file)
 
     def file(self, name: str, max_bytes: int) -> Path:
         """Where the uploaded file lies.
@@ -204,7 +206,7 @@ async def receive_form(
     except MultiPartException as error:
         raise InvalidParameter(f"The form cannot be read: {error.message}") from error
     except OSError as error:
-        raise EngineFailure("The upload could not be stored.") from error
+        raise not_stored(error, _NOT_STORED) from error
 
 
 class _Parser(MultiPartParser):
@@ -223,13 +225,22 @@ class _Parser(MultiPartParser):
         self._folder = folder
         self._text_bytes = 0
 
+    async def parse(self) -> FormData:
+        """Everything; if that fails, nothing stays: the parser's own way stops at a file that a full disk fails."""
+        try:
+            return await super().parse()
+        except BaseException:
+            for stored in self._files_to_close_on_error:
+                leave_room(cast("IO[bytes]", stored))
+            raise
+
     def on_headers_finished(self) -> None:
         """Put a file part's bytes where a decoder can open them by name; only this user may read them."""
         super().on_headers_finished()
         upload = self._current_part.file
         if upload is not None:
             upload.file.close()
-            stored = NamedTemporaryFile(dir=self._folder, prefix="upload-")  # noqa: SIM115  (the Form closes it)
+            stored = make_room(self._folder, _NOT_STORED)  # the Form leaves it
             # A named temporary file is all that its users ask of a spooled one or a binary stream.
             self._files_to_close_on_error.append(cast("SpooledTemporaryFile[bytes]", stored))
             upload.file = cast("BinaryIO", stored)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Literal
+from typing import Literal, cast
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from app.audio.storing import is_low
+from app.service.lifecycle import Lifecycle
 from app.service.service import SpeechService
 
 router = APIRouter(prefix="/health", tags=["Health"])
@@ -22,7 +25,7 @@ class Live(BaseModel):
 class Ready(BaseModel):
     """Whether recognition requests can be answered now."""
 
-    status: Literal["ready", "loading", "failed"]
+    status: Literal["ready", "loading", "failed", "draining"]
     reason: str | None = Field(None, description="Why not, where it is not.")
 
 
@@ -60,6 +63,7 @@ class Health(Ready):
     threads: int = Field(description="Compute threads of all engines together.")
     active_requests: int
     active_streams: int = Field(description="Live streams that go on.")
+    temp_low: bool = Field(description="Whether there is hardly any room left where uploads wait (TEMP_DIR).")
     waiting_pieces: int = Field(description="Pieces of recordings that wait for a recogniser.")
 
 
@@ -72,7 +76,7 @@ async def live() -> Live:
 @router.get("/ready", summary="Can it take requests?", responses={503: {"model": Ready}})
 async def ready(request: Request, response: Response) -> Ready:
     """200 once the model is loaded; 503 before, while it is started again, and after what needs an operator."""
-    state = _state(_service(request))
+    state = state_of(request)
     response.status_code = 200 if state.status == "ready" else 503
     return state
 
@@ -82,7 +86,7 @@ async def health(request: Request) -> Health:
     """Always 200: what is served, why, and how busy it is."""
     service = _service(request)
     return Health(
-        **_state(service).model_dump(),
+        **state_of(request).model_dump(),
         version=request.app.version,
         uptime_seconds=round(time.monotonic() - request.app.state.started, 1),
         model=service.choice.model_id,
@@ -96,6 +100,7 @@ async def health(request: Request) -> Health:
         threads=service.settings.threads,
         active_requests=service.active,
         active_streams=service.active_streams,
+        temp_low=await asyncio.to_thread(is_low, service.settings.temp_dir),
         waiting_pieces=service.waiting_pieces,
     )
 
@@ -104,7 +109,11 @@ def _service(request: Request) -> SpeechService:
     return request.app.state.service
 
 
-def _state(service: SpeechService) -> Ready:
+def state_of(request: Request) -> Ready:
+    """Whether recognition requests can be answered now, and why not."""
+    service, lifecycle = _service(request), cast("Lifecycle", request.app.state.lifecycle)
+    if lifecycle.draining:
+        return Ready(status="draining", reason="The server is ending; ask another one.")
     if service.ready:
         default = service.states()[0]
         if default.state == "restarting":

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine
 
-from app.protocols.sockets import Socket
+from app.protocols.sockets import Farewell, Socket
 
 _AHEAD, _AHEAD_CHARACTERS = 16, 1024 * 1024
 """Text messages that are read while work goes on, and how long they may be together, but for the last: who reads no
@@ -22,12 +22,19 @@ class Inbox:
         self._ahead: deque[str | bytes | None] = deque()
 
     async def next(self, limit: float, beside: asyncio.Task[None] | None = None) -> str | bytes | None:
-        """The next message; None when the client has gone.
+        """The next message; None when the client has gone. A farewell to what has ended by itself meanwhile is none: it
+        would begin something, to be ended again.
 
         Raises:
             TimeoutError: nothing came for `limit` seconds.
             Exception: what `beside` failed with before a message came.
         """
+        while True:
+            message = await self._next(limit, beside)
+            if not isinstance(message, Farewell) or self._socket.busy:
+                return message
+
+    async def _next(self, limit: float, beside: asyncio.Task[None] | None) -> str | bytes | None:
         if self._ahead:
             return self._ahead.popleft()
         if beside is not None and beside.done():

@@ -8,12 +8,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.requests import Request
 
+from app.audio.storing import leave_room, make_room
 from app.domain.errors import InvalidParameter, UploadTooLarge
 from app.protocols.body import receive_json_as
 from app.protocols.forms import MAX_FIELDS, MAX_PART_BYTES, MAX_TEXT_BYTES, Form
@@ -103,12 +103,12 @@ def _upload(said: object, folder: Path | None) -> UploadFile:
         media_type = head.removeprefix("data:").removesuffix(";base64") or media_type
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidParameter(f"{INPUT}: format is no name of one.", param=INPUT)
-    stored = NamedTemporaryFile(dir=folder, prefix="upload-")  # noqa: SIM115  (the Form closes it)
+    stored = make_room(folder)  # the Form leaves it
     try:
         size = sum(stored.write(part) for part in _decoded(data))
         stored.flush()
     except BaseException:
-        stored.close()
+        leave_room(stored)
         raise
     return UploadFile(cast("BinaryIO", stored), size=size, filename="", headers=Headers({"content-type": media_type}))
 

@@ -6,9 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, WebSocket
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+
+from app.service.access import AccessLog
+from app.service.routes import EVERY_PATH
+from app.service.uploads import RequestId
 
 
 def application_at_every_path(main: FastAPI, talk: Callable[[WebSocket], Awaitable[None]], name: str) -> Starlette:
@@ -20,7 +25,11 @@ def application_at_every_path(main: FastAPI, talk: Callable[[WebSocket], Awaitab
         return PlainTextResponse(told, 426, {"upgrade": "websocket", "connection": "upgrade"})
 
     application = Starlette(
-        routes=[WebSocketRoute("/{path:path}", talk), Route("/{path:path}", no_websocket, include_in_schema=False)]
+        routes=[
+            WebSocketRoute(EVERY_PATH, talk, name=name),
+            Route(EVERY_PATH, no_websocket, name=name, include_in_schema=False),
+        ],
+        middleware=[Middleware(RequestId), Middleware(AccessLog)],
     )
     application.state = main.state
     return application

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from app.audio.storing import NOT_STORED, room_for_recording
-from app.domain.errors import EmptyAudio, EngineFailure, UploadTooLarge
+from app.audio.storing import not_stored, room_for_recording
+from app.domain.errors import EmptyAudio, UploadTooLarge
 from app.protocols.forms import too_large
 from app.settings import Settings
 
@@ -41,4 +41,4 @@ async def _done(step: Callable[..., object], *given: bytes) -> None:
     try:
         await asyncio.to_thread(step, *given)
     except OSError as error:
-        raise EngineFailure(NOT_STORED) from error
+        raise not_stored(error) from error

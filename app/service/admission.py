@@ -10,12 +10,13 @@ import asyncio
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
-from app.domain.errors import DeadlineExceeded, Overloaded
+from app.domain.errors import DeadlineExceeded, Overloaded, SpeechError
 
 _STRETCH = 9.0
 """A long recording may wait this many times its own work: nobody minds a minute before an hour of recognition."""
@@ -31,15 +32,20 @@ _T = TypeVar("_T")
 class Caller:
     """Who asks. `key` stands for the API key (never the key itself), "" where access is open.
 
-    `patience` is how many seconds of silence the client says it will bear, if it says so.
+    `patience` is how many seconds of silence the client says it will bear, if it says so. `address` is where it is
+    from, `request_id` what its request or connection is called in the log, `path` what it asked ("": there is none).
     """
 
     key: str = ""
     patience: float | None = None
+    address: str = ""
+    request_id: str = "-"
+    path: str = ""
 
 
 class Ticket:
-    """One request's place. A context manager: leaving it frees the place.
+    """One request's place. A context manager: leaving it frees the place, and a SpeechError that leaves it ends the
+    request.
 
     Until `expect` was told how much work it is, it counts as the usual work of recent requests.
     """
@@ -50,7 +56,24 @@ class Ticket:
         self._timeout = timeout
         self._deadline = math.inf
         self._known = False
+        self._expected = 0.0
+        self._failure: SpeechError | None = None
+        self._steps: set[asyncio.Timeout] = set()
+        self._goodbyes: list[Callable[[], None]] = []
+        self._regrets: list[Callable[[Exception], None]] = []
+        self._impatient = False
+        self.worked = False
+        """Whether its recognition, or that of a voice in it, has begun."""
+        self.abandoned = False
+        """Whether that had begun when its client's patience was over, which is less than this server's."""
+        self.arrived: float | None = None
+        """When the upload had, by time.monotonic; None: it has not."""
         self.remaining = admission.usual_work
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self._caller
 
     @property
     def key(self) -> str:
@@ -64,7 +87,9 @@ class Ticket:
         """
         patience = math.inf if streamed else self._caller.patience or math.inf
         if self._deadline == math.inf:
-            self._deadline = time.monotonic() + min(patience, self._timeout)
+            self.arrived = time.monotonic()
+            self._impatient = patience < self._timeout
+            self._deadline = self.arrived + min(patience, self._timeout)
 
     def expect(self, work: float) -> None:
         """Say how much work the request is, in seconds of the whole machine.
@@ -79,7 +104,7 @@ class Ticket:
                 f"This recording needs about {work:.0f} s of work here, and its request may take {left:.0f} s more."
             )
         self._admission.check_wait(self.key, work, most=left - work, besides=self)
-        self.remaining, self._known = work, True
+        self.remaining, self._expected, self._known, self.worked = work, work, True, True
         self._admission.learn(work)
 
     def did(self, work: float) -> None:
@@ -87,26 +112,82 @@ class Ticket:
         if self._known:
             self.remaining = max(0.0, self.remaining - work)
 
+    @property
+    def expected(self) -> bool:
+        """Whether it is known how much work the request is."""
+        return self._known
+
+    @property
+    def share(self) -> float | None:
+        """How much of the work is done, 0 to 1; None where that is not known."""
+        return 1.0 - self.remaining / self._expected if self._expected else None
+
     async def in_time(self, step: Awaitable[_T]) -> _T:
-        """The outcome of `step`, which is cancelled at the request's deadline.
+        """The outcome of `step`, which is cancelled at the request's deadline, or when the request is to fail.
 
         Raises:
             DeadlineExceeded: it was not ready.
+            SpeechError: what `fail` was told.
         """
-        left = self._deadline - time.monotonic()
+        left = 0.0 if self._failure else self._deadline - time.monotonic()
         limit = asyncio.timeout(None if left == math.inf else left)
+        self._steps.add(limit)
         try:
             async with limit:
                 return await step
         except TimeoutError as error:
             if not limit.expired():  # the step's own
                 raise
+            if self._failure is not None:
+                raise self._failure from None
+            self.abandoned = self._impatient and self.worked
             told = "The recording could not be recognised within the time a request may take."
             raise DeadlineExceeded(told) from error
+        finally:
+            self._steps.discard(limit)
+
+    async def failed(self) -> None:
+        """Wait until it fails.
+
+        Raises:
+            SpeechError: what `fail` was told.
+        """
+        await self.in_time(asyncio.Event().wait())
+
+    def fail(self, failure: SpeechError) -> None:
+        """Have the request fail: what it is at, or its next step."""
+        self._failure = self._failure or failure
+        for limit in self._steps:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
+
+    def when_failed(self, regret: Callable[[Exception], None]) -> None:
+        """Have `regret` told each error that the request ends with. It may be told the same one twice."""
+        self._regrets.append(regret)
+
+    @contextmanager
+    def worked_on(self) -> Generator[None]:
+        """While something is done for it. What fails in the block, the request ends with: the place may be left later,
+        by somebody who knows nothing of it."""
+        try:
+            yield
+        except Exception as error:
+            self._regret(error)
+            raise
+
+    def _regret(self, error: Exception) -> None:
+        for regret in self._regrets:
+            regret(error)
+
+    def when_left(self, goodbye: Callable[[], None]) -> None:
+        """Have `goodbye` called when the place is freed."""
+        self._goodbyes.append(goodbye)
 
     def leave(self) -> None:
         """Free the place. Safe to call again."""
         self._admission.leave(self)
+        while self._goodbyes:
+            self._goodbyes.pop()()
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +195,8 @@ class Ticket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, SpeechError):  # others may be a client's leaving
+            self._regret(error)
         self.leave()
 
 

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,10 @@ class Database:
 
     async def _run(self, work: Callable[[Session], _T], *, writes: bool, sweeps: bool) -> _T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: self._transaction(work, writes=writes, sweeps=sweeps))
+        named = copy_context().run  # what it logs says for whom
+        return await loop.run_in_executor(
+            self._thread, named, partial(self._transaction, work, writes=writes, sweeps=sweeps)
+        )
 
     def _transaction(self, work: Callable[[Session], _T], *, writes: bool, sweeps: bool) -> _T:
         try:

@@ -21,13 +21,14 @@ class TolerantWebSocket(WebSocketsSansIOProtocol):
     """One connection. To be handed to uvicorn as `ws`.
 
     Unlike uvicorn's own, it hears out a client whose answer to a ping waits behind sound that is not read yet, and logs
-    neither addresses' parameters, which hold keys, nor (at DEBUG) headers and messages.
+    neither clients' addresses, nor paths and their parameters, which hold names and keys, nor (at DEBUG) headers and
+    messages: service/access.py has a line for each connection.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = _WithoutParameters(self.logger)  # type: ignore[assignment]  # it is used as a logger is
-        self.conn.debug = False
+        self.logger = _Troubles(self.logger)  # type: ignore[assignment]  # it is used as a logger is
+        self.conn.debug, self.conn.logger = False, self.logger
         self._heard = False
 
     def data_received(self, data: bytes) -> None:
@@ -42,6 +43,13 @@ class TolerantWebSocket(WebSocketsSansIOProtocol):
             self.handshake_complete = True  # by a refusal, which uvicorn would log as an error
         if message["type"] == "websocket.close":
             self.loop.call_later(_CLOSING_SECONDS, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """No port listens any more. Whoever serves the connection knows, and ends it in its protocol's way."""
+
+    def give_up(self) -> None:
+        """It has taken too long over that: it ends here, with 1012 (service restart)."""
+        super().shutdown()
 
     def keepalive_timeout(self) -> None:
         """A ping was not answered in time: the end, unless the client was heard of, or is not listened to just now."""
@@ -66,8 +74,8 @@ def without_repeats(request: bytes) -> bytes:
     return b"\r\n".join(kept) + end + rest
 
 
-class _WithoutParameters(logging.LoggerAdapter[logging.Logger]):
-    """A logger that leaves out what follows a question mark in what it is told."""
+class _Troubles(logging.LoggerAdapter[logging.Logger]):
+    """A logger of warnings and what is worse. The rest is who has connected from where, and to what."""
 
     @property
     def level(self) -> int:
@@ -75,6 +83,6 @@ class _WithoutParameters(logging.LoggerAdapter[logging.Logger]):
         return self.logger.level
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log it, without parameters."""
-        shown = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in args)
-        super().log(level, msg, *shown, **kwargs)
+        """Log it, if it is one."""
+        if level >= logging.WARNING:
+            super().log(level, msg, *args, **kwargs)

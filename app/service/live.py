@@ -16,11 +16,14 @@ from app.audio.nearfield import NearField
 from app.domain.engines import VoiceActivityDetector
 from app.domain.errors import Overloaded
 from app.domain.live_engines import LivePunctuator, StreamingRecognizer
+from app.domain.meters import NO_METER, Meter
 from app.domain.options import LiveOptions, RecognitionOptions
 from app.domain.speakers import SpeakerOptions
 from app.pipeline.text.masking import Masker
 from app.pipeline.text.writing import Writing
 from app.service.admission import Caller, most_of_a_key
+from app.service.counted import CountedSource
+from app.service.quotas import Allowance
 from app.service.residents import Loaded
 from app.settings import Settings
 from app.streaming.drafting import Drafting, Guessing
@@ -28,7 +31,7 @@ from app.streaming.following import Following
 from app.streaming.hearing import Ear
 from app.streaming.recognising import Recognising
 from app.streaming.session import LiveSession
-from app.streaming.stream import LiveStream
+from app.streaming.timing import Timing
 from app.streaming.writing import DraftWriter
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ class LiveTools:
     streaming: StreamingRecognizer | None = None
     marks: LivePunctuator | None = None
     diarizer: Diarizer | None = None
+    meter: Meter = NO_METER
 
 
 @asynccontextmanager
@@ -97,8 +101,10 @@ async def live_stream(
     declared: DeclaredSound | None,
     *,
     key: str,
-) -> AsyncGenerator[LiveStream, None]:
-    """A stream through one recogniser. Leaving it drops everything at once.
+    allowance: Allowance,
+) -> AsyncGenerator[LiveSession, None]:
+    """A stream through one recogniser, which fails once it has heard as much as its `allowance`. Leaving it drops
+    everything at once.
 
     Raises:
         UndecodableAudio: `declared` is what nobody sends.
@@ -106,7 +112,7 @@ async def live_stream(
     # In a thread: ten thousand terms take a while.
     masking, chinese = options.masking, tools.writing.chinese
     masker = await asyncio.to_thread(Masker, masking, chinese) if masking else None
-    source = open_source(declared, bound=tools.settings.ws_max_buffer_size)
+    source = CountedSource(open_source(declared, bound=tools.settings.ws_max_buffer_size), allowance)
     try:
         with loaded.batcher.listening():
             async with _session(tools, loaded, options, live, source, masker=masker, key=key) as session:
@@ -160,7 +166,14 @@ def _session(
         return Guessing(recognising, writer, tell)
 
     return LiveSession(
-        source, ear, recognising, tools.listening, live, longest_piece=settings.max_segment_sec, drafting=drafting
+        source,
+        ear,
+        recognising,
+        tools.listening,
+        live,
+        longest_piece=settings.max_segment_sec,
+        drafting=drafting,
+        timing=Timing(tools.meter, loaded.recognizer.id),
     )
 
 

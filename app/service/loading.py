@@ -9,9 +9,10 @@ import pkgutil
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import app.engines
 from app.domain.devices import Device
@@ -34,7 +35,15 @@ def existing_engines() -> frozenset[str]:
 
 def compute_threads(purpose: str, count: int) -> ThreadPoolExecutor:
     """Threads for engines, behind the event loop in priority. What an engine loaded on them starts is as nice."""
-    return ThreadPoolExecutor(count, thread_name_prefix=purpose, initializer=_stand_back)
+    return _NamedWork(count, thread_name_prefix=purpose, initializer=_stand_back)
+
+
+class _NamedWork(ThreadPoolExecutor):
+    """Threads whose lines in the log say for whom, as those of asyncio.to_thread do."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As its parent, in the context of who asks."""
+        return super().submit(copy_context().run, fn, *args, **kwargs)
 
 
 def in_background(work: Callable[[], _Outcome], *, nice: bool = False) -> Future[_Outcome]:

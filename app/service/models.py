@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from app.domain.engines import VoiceActivityDetector
 from app.domain.errors import EngineFailure, ModelConflict, ModelStoreError, SpeechError, UnknownModel
+from app.domain.meters import NO_METER, Meter
 from app.modelstore.catalog import CATALOG, ModelEntry
 from app.modelstore.machine import read_machine
 from app.modelstore.selection import QWEN, Choice, best_here, choose
@@ -47,7 +48,7 @@ class ModelState:
 class Models:
     """Everything that is loaded. Belongs to one event loop; `detection` are the threads for all but recognition."""
 
-    def __init__(self, settings: Settings, detection: Executor) -> None:
+    def __init__(self, settings: Settings, detection: Executor, meter: Meter = NO_METER) -> None:
         """Choose, and load nothing yet.
 
         Raises:
@@ -63,7 +64,7 @@ class Models:
         gpu = machine.gpu(settings.device)
         # Kept, because asking a card's driver takes a second, and health is asked for it often.
         self.device = "cpu" if gpu is None else f"cuda:{gpu.index}"
-        self._memory = Memory(settings, self.shelf, ComputeThreads(self._compute), weigh=gpu is None)
+        self._memory = Memory(settings, self.shelf, ComputeThreads(self._compute), weigh=gpu is None, meter=meter)
         self._arriving = asyncio.Lock()
         self._residents: dict[str, Resident] = {}
         self._leaving: dict[str, Resident] = {}
@@ -122,6 +123,12 @@ class Models:
     def waiting_pieces(self) -> int:
         """Pieces that wait for a recogniser."""
         return sum(resident.waiting for resident in (*self._residents.values(), *self._leaving.values()))
+
+    @property
+    def oldest_piece(self) -> float:
+        """Seconds that the one of them has waited that has waited longest; 0 where none waits."""
+        waiting = (resident.oldest for resident in (*self._residents.values(), *self._leaving.values()))
+        return max(waiting, default=0.0)
 
     @property
     def has_language_model(self) -> bool:

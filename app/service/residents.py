@@ -8,12 +8,14 @@ import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from app.domain.engines import BatchRecognizer, Capabilities, ContinuousRecognizer, Recognizer
+from app.domain.engines import BatchRecognizer, Capabilities, ContinuousRecognizer, Recognizer, Watched
 from app.domain.errors import ModelStoreError, ModelUnavailable, SpeechError
+from app.domain.meters import NO_METER, Meter
 from app.modelstore.catalog import ModelEntry
 from app.pipeline.batching import Batcher
 from app.pipeline.computing import ComputeThreads, Computing
@@ -61,13 +63,16 @@ class Memory:
     Belongs to one event loop. `weigh`: whether models are weighed here; engines on a GPU do it themselves.
     """
 
-    def __init__(self, settings: Settings, shelf: Shelf, threads: ComputeThreads, *, weigh: bool) -> None:
+    def __init__(
+        self, settings: Settings, shelf: Shelf, threads: ComputeThreads, *, weigh: bool, meter: Meter = NO_METER
+    ) -> None:
         self.idle_seconds = settings.asr_idle_unload_seconds
         self.moving = asyncio.Lock()
         self._settings = settings
         self._shelf = shelf
         self._threads = threads
         self._weigh = weigh
+        self._meter = meter
         self._held: list[Recognizer] = []
         self._work: set[asyncio.Task[Any]] = set()
 
@@ -88,8 +93,10 @@ class Memory:
                 loading.add_done_callback(_close_unclaimed)
                 raise
             self._held.append(recognizer)
+        if isinstance(recognizer, Watched):
+            recognizer.watch(self._meter)
         computing = Computing(self._threads)
-        return Loaded(recognizer, _queue(recognizer, computing), computing)
+        return Loaded(recognizer, _queue(recognizer, computing, self._meter), computing)
 
     async def free(self, recognizer: Recognizer) -> None:
         """Free what nobody uses any more. To be called while holding `moving`."""
@@ -100,7 +107,8 @@ class Memory:
 
     def begin(self, work: Coroutine[Any, Any, _Outcome]) -> asyncio.Task[_Outcome]:
         """`work` as a task that ends on its own, or with everything else. Whoever waits for it may stop waiting."""
-        task = asyncio.get_running_loop().create_task(work)
+        # In nobody's name: what it starts goes on after the request that asked for it.
+        task = asyncio.get_running_loop().create_task(work, context=Context())
         self._work.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -162,6 +170,11 @@ class Resident:
     def waiting(self) -> int:
         """Pieces that wait for it."""
         return self._loaded.batcher.waiting if self._loaded else 0
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the one of them has waited that has waited longest."""
+        return self._loaded.batcher.oldest if self._loaded else 0.0
 
     @contextmanager
     def in_use(self) -> Generator[None]:
@@ -264,10 +277,10 @@ class Resident:
         return loaded.recognizer
 
 
-def _queue(recognizer: Recognizer, computing: Computing) -> Batcher | Relay:
+def _queue(recognizer: Recognizer, computing: Computing, meter: Meter) -> Batcher | Relay:
     if isinstance(recognizer, ContinuousRecognizer):
-        return Relay(recognizer, computing)
-    return Batcher(cast("BatchRecognizer", recognizer), computing)
+        return Relay(recognizer, computing, meter=meter)
+    return Batcher(cast("BatchRecognizer", recognizer), computing, meter=meter)
 
 
 def _close_unclaimed(loading: Future[Recognizer]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.audio.protocol import CHANNELS_ALIKE
 from app.audio.recording import Recording
 from app.domain.engines import Hypothesis, Recognizer, Sound, SpeechSpan, VoiceActivityDetector
+from app.domain.meters import NO_METER, Meter
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker
 from app.domain.transcript import Segment, Spoken, Transcript, separator
@@ -32,6 +34,7 @@ from app.service.collecting import Collecting
 if TYPE_CHECKING:
     from app.pipeline.diarization.diarizer import Diarization, Diarizer
 
+_T = TypeVar("_T")
 Segments = AsyncGenerator[Segment, None]
 Parts = AsyncGenerator[Segment | Spoken, None]
 _HELD_BACK = 9
@@ -48,11 +51,15 @@ class Tools:
     writing: Writing
     max_segment: float
     diarizer: Diarizer | None = None
+    meter: Meter = NO_METER
 
     async def spans(self, sound: Sound, options: RecognitionOptions) -> list[SpeechSpan]:
         """Where there is speech."""
+        began = time.monotonic()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.detection, self.detector.detect, sound, options.detection)
+        spans = await loop.run_in_executor(self.detection, self.detector.detect, sound, options.detection)
+        self.meter.stage("detect", time.monotonic() - began)
+        return spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,9 @@ class Transcription:
 
     async def _tell(self, diarizer: Diarizer, part: _Part, work: float, result: Collecting) -> Diarization:
         assert self._options.speakers is not None  # noqa: S101 - who calls has looked
+        began = time.monotonic()
         found = await diarizer.diarize(part.sound, part.spans, self._options.speakers)
+        self._tools.meter.stage("speakers", time.monotonic() - began)
         self._ticket.did(work)
         result.speakers = found.speakers
         return found
@@ -185,17 +194,21 @@ class Transcription:
     async def _pieces(self, part: _Part, result: Collecting) -> AsyncGenerator[Spoken | list[Segment], None]:
         """Each piece's segments, after what text is wanted early."""
         ahead = _TextAhead(self._tools.writing.chinese, self._language) if self._early and not part.speaker else None
+        times = _Times()
         async with aclosing(part.recognition.pieces(part.cuts)) as pieces:
             for work in part.work:
-                while isinstance(item := await self._ticket.in_time(anext(pieces)), Hearing):
+                while isinstance(item := await times.waited(self._ticket.in_time(anext(pieces))), Hearing):
                     if ahead and (text := ahead.growing(item.text)):
                         yield Spoken(text)
-                written = await self._written(item.hypothesis)
+                written = await times.wrote(self._written(item.hypothesis))
                 self._ticket.did(work)
                 result.hear(written)
                 if ahead and (text := ahead.finished(written.hypothesis.text)):
                     yield Spoken(text)
                 yield segments(item.cut, written.hypothesis)
+        if part.work:
+            self._tools.meter.stage("recognise", times.recognising)
+            self._tools.meter.stage("write", times.writing)
 
     @property
     def _language(self) -> str | None:
@@ -247,6 +260,30 @@ class Transcription:
 def _of_speaker(segment: Segment, speaker: Speaker) -> Segment:
     words = tuple(replace(word, speaker=speaker) for word in segment.words)
     return replace(segment, speaker=speaker, words=words)
+
+
+class _Times:
+    """How many seconds a part waited for its recogniser, and for what its text passes through. Not those in which the
+    caller was busy with what there is."""
+
+    def __init__(self) -> None:
+        self.recognising = self.writing = 0.0
+
+    async def waited(self, step: Awaitable[_T]) -> _T:
+        """The outcome of a step of the recognition."""
+        began = time.monotonic()
+        try:
+            return await step
+        finally:
+            self.recognising += time.monotonic() - began
+
+    async def wrote(self, step: Awaitable[_T]) -> _T:
+        """The outcome of a step of the writing."""
+        began = time.monotonic()
+        try:
+            return await step
+        finally:
+            self.writing += time.monotonic() - began
 
 
 class _TextAhead:

@@ -17,30 +17,33 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.domain.errors import AuthenticationFailed, RequestError, UploadTooLarge, UploadTooSlow
+from app.domain.errors import RequestError, UploadTooLarge, UploadTooSlow
 from app.domain.pace import GRACE_SECONDS, LEAST_SPEED
-from app.service.auth import KeyRing, key_headers, presented_keys
+from app.service import logs
+from app.service.auth import Door, KeyRing
 
 Refuse: TypeAlias = Callable[[RequestError, Scope], Response]
 """Draws the answer to a refused request."""
 
 FORM_SLACK = 1024 * 1024
 """What a form's other fields and part headers may take on top of the file."""
-OPEN_PATHS = frozenset(
-    {"/", "/ws/v1/asr/test", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/favicon.ico"}
-)
+OPEN_PATHS = frozenset({"/", "/ws/v1/asr/test", "/docs", "/redoc", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIXES = ("/health", "/static-offline-docs/", "/web/")
 LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0
 """How long a refused sender is listened to, in all and between two chunks. Most clients send their whole body before
 they look for an answer; a connection that closes under them is all they would see (nginx's figures)."""
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ANSWERS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+"""Messages that carry an answer's headers."""
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+"""Never `..`, which clients and proxies take out of the path by which a request is ended."""
 
 
 class RequestId:
-    """Names every HTTP request: the client's own X-Request-ID when it is harmless, else a fresh one.
+    """Names every HTTP request and WebSocket: the client's own X-Request-ID when it is harmless, else a fresh one.
 
-    The id is in `scope["state"]["request_id"]` and on the answer.
+    The id is in `scope["state"]["request_id"]`, on the answer (a WebSocket's on the answer to its handshake), and in
+    every line that is logged meanwhile.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,7 +51,7 @@ class RequestId:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
@@ -56,11 +59,12 @@ class RequestId:
         scope.setdefault("state", {})["request_id"] = name
 
         async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _ANSWERS:
                 MutableHeaders(scope=message)["x-request-id"] = name
             await send(message)
 
-        await self._app(scope, receive, send_named)
+        with logs.named(name):
+            await self._app(scope, receive, send_named)
 
 
 class UploadGuard:
@@ -76,19 +80,19 @@ class UploadGuard:
         app: ASGIApp,
         *,
         keyring: KeyRing,
+        admins: KeyRing | None = None,
         max_bytes: int,
         idle_seconds: float,
         refuse: Refuse,
         open_paths: Collection[str] = OPEN_PATHS,
         open_prefixes: tuple[str, ...] = OPEN_PREFIXES,
     ) -> None:
+        """`admins` are the keys of /v1/admin; without any, nobody may go there."""
         self._app = app
-        self._keyring = keyring
+        self._door = Door(keyring, admins or KeyRing(()), open_paths=open_paths, open_prefixes=open_prefixes)
         self._max_bytes = max_bytes
         self._idle_seconds = idle_seconds
         self._refuse = refuse
-        self._open_paths = frozenset(open_paths)
-        self._open_prefixes = open_prefixes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
@@ -104,19 +108,10 @@ class UploadGuard:
         await self._app(scope, body.receive, body.send)
 
     def _check(self, scope: Scope) -> None:
-        path = str(scope["path"])
-        is_open = path in self._open_paths or path.startswith(self._open_prefixes)
-        if not is_open and not self._may_ask(scope):
-            raise AuthenticationFailed("A valid API key is needed: send it as Authorization: Bearer <key>.")
+        self._door.check(scope)
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced) > self._max_bytes + FORM_SLACK:
             raise _too_large(self._max_bytes)
-
-    def _may_ask(self, scope: Scope) -> bool:
-        if self._keyring.open:
-            return True
-        keys: list[str] = presented_keys(key_headers(scope))
-        return any(self._keyring.allows(key) for key in keys)
 
 
 class _Body:

@@ -30,6 +30,7 @@ from app.streaming.outbox import Outbox
 from app.streaming.recognising import Recognising
 from app.streaming.sound import RollingSound
 from app.streaming.speech import OpenPiece, Utterance, lead_in
+from app.streaming.timing import Timing
 
 if TYPE_CHECKING:
     from app.domain.engines import Samples
@@ -60,10 +61,11 @@ class LiveSession:
         *,
         longest_piece: float,
         drafting: Callable[[Callable[[Utterance], None]], Drafting] | None = None,
+        timing: Timing | None = None,
     ) -> None:
         """`open_ear` makes what listens from so many seconds on. `listening` are the threads that listen. No piece is
         longer than `longest_piece` seconds. `drafting` makes what guesses at what is being said, which tells of new
-        text; None: nothing does."""
+        text; None: nothing does. `timing` tells how long things take; None: nobody asks."""
         able = recognising.able
         self._source = source
         self._open_ear = open_ear
@@ -76,6 +78,7 @@ class LiveSession:
         self._max_silence = min(MAX_SILENCE, able.max_silence)
         self._drafting = drafting(self._tell_partial) if drafting is not None and options.partials else None
         self._sound = RollingSound()
+        self._timing = timing or Timing()
         self._outbox = Outbox()
         self._utterance: Utterance | None = None
         self._count = self._closed = 0  # utterances that began, and those that are over
@@ -112,6 +115,16 @@ class LiveSession:
         await self._source.cue(cue)
         self._check()
 
+    @property
+    def heard(self) -> float:
+        """Seconds of sound heard so far."""
+        return self._sound.end
+
+    async def fail(self, error: SpeechError) -> None:
+        """End here with `error`, after what was said before; who feeds it is told, too."""
+        self._outbox.fail(error)
+        await self._source.close()
+
     def events(self) -> AsyncIterator[StreamEvent]:
         """See LiveStream.events."""
         return self._outbox.read()
@@ -139,13 +152,10 @@ class LiveSession:
         try:
             await work()
         except SpeechError as error:
-            self._outbox.fail(error)
+            await self.fail(error)
         except Exception:  # the stream ends here, and its client must be told
             _logger.exception("a live stream failed in a way it should not")
-            self._outbox.fail(EngineFailure("The stream failed unexpectedly; the server's log says why."))
-        else:
-            return
-        await self._source.close()  # who waits to feed it is told
+            await self.fail(EngineFailure("The stream failed unexpectedly; the server's log says why."))
 
     # --- listening ----------------------------------------------------------------------------------------------------
 
@@ -174,7 +184,7 @@ class LiveSession:
             return None
 
     async def _take(self, samples: Samples, *, last: bool = False) -> None:
-        self._sound.append(samples)
+        self._append(samples)
         loop = asyncio.get_running_loop()
         for mark in await loop.run_in_executor(self._listening, lambda: self._ear.listen(samples, last=last)):
             self._act(mark)
@@ -188,6 +198,10 @@ class LiveSession:
         while len(self._over) >= _AHEAD:
             self._changed.clear()
             await self._changed.wait()
+
+    def _append(self, samples: Samples) -> None:
+        self._sound.append(samples)
+        self._timing.heard(len(samples) / SAMPLE_RATE, self._sound.end)
 
     def _needed_from(self, utterance: Utterance | None) -> float:
         """Where the sound begins that may still be recognised, in seconds."""
@@ -207,7 +221,7 @@ class LiveSession:
             await self._take(_NOTHING, last=True)
             self._outbox.put(Committed(self._count, self._closed > over, self._sound.end))
         else:
-            self._sound.append(samples)
+            self._append(samples)
             self._outbox.put(Cleared(self._forget(), self._sound.end))
         self._spoken_until = self._sound.end
         self._ear = self._open_ear(self._sound.end)
@@ -239,6 +253,7 @@ class LiveSession:
     def _begin(self, start: float, heard_from: float) -> None:
         self._count += 1
         self._utterance = Utterance(self._count, start, [OpenPiece(heard_from, [])])
+        self._timing.begin(self._utterance.clock, start)
         self._outbox.put(SpeechStarted(self._count, start))
 
     def _pause(self, utterance: Utterance, mark: Quiet) -> None:
@@ -285,12 +300,14 @@ class LiveSession:
                 assert self._utterance is not None  # noqa: S101 - begun just now
                 utterance = self._utterance
                 utterance.pieces[0] = rest
+                utterance.clock.told = True  # its first words were, as those of what was cut
             piece = rest
 
     def _close(self, utterance: Utterance, end: float, time: float) -> None:
         self._closed += 1
         utterance.end, utterance.time = end, time
         self._utterance, self._spoken_until = None, end
+        self._timing.end(utterance.clock)
         self._outbox.put(SpeechStopped(utterance.index, end, time))
         self._over.append(utterance)
         self._changed.set()
@@ -315,7 +332,7 @@ class LiveSession:
         while True:
             while self._over:
                 final = await self._recognising.final(self._over[0])
-                self._over.popleft()
+                self._timing.final(self._over.popleft().clock, text=bool(final.text) and self._drafting is not None)
                 self._outbox.put(final)
                 self._changed.set()
                 if self._utterance is not None:
@@ -334,4 +351,5 @@ class LiveSession:
             return
         text, stable = self._recognising.so_far(utterance)
         if text:
+            self._timing.partial(utterance.clock)
             self._outbox.put(Partial(utterance.index, utterance.start, self._sound.end, text, stable))

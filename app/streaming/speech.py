@@ -64,6 +64,16 @@ class OpenPiece:
 
 
 @dataclass(slots=True, eq=False)
+class Clock:
+    """When things happened to an utterance, in seconds of the machine's own clock: when its first sound was taken up,
+    and when it was known to be over. `told`: a text of it was told."""
+
+    began: float = 0.0
+    over: float = 0.0
+    told: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Utterance:
     """One utterance: its pieces, the last of which is open, and what it is taken to say so far."""
 
@@ -73,6 +83,7 @@ class Utterance:
     text: Stabiliser = field(default_factory=Stabiliser)
     end: float = 0.0
     time: float = 0.0
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def open(self) -> OpenPiece:

@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from app.web.documents import ASYNCAPI, DOCS
+
 PAGE = "/ws/v1/asr/test"
 """Where funasr-api had its test page; browsers also get it at `/`."""
 FILES = "/web/"
@@ -109,6 +111,7 @@ def _banner(request: Request) -> dict[str, object]:
             "sensitive_words": "/v1/sensitive_words",
             "page": PAGE,
             "health": "/health",
-            "docs": "/docs",
+            "docs": DOCS,
+            "asyncapi": ASYNCAPI,
         },
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -11,10 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 import pytest
+from service.house import children
 
 from app.audio.decoding import DecoderPool
 from app.audio.protocol import AUDIO_TRUNCATED
@@ -308,6 +311,23 @@ def test_closing_answers_everybody(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_start_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
+    before = children()
+
+    async def run() -> None:
+        pool = DecoderPool(workers=3, temp_dir=tmp_path, max_seconds=60, timeout=20)
+        starting = asyncio.create_task(pool.start())
+        await until(lambda: len(children() - before) == 3)
+        for pid in children() - before:
+            os.kill(int(pid), signal.SIGSTOP)
+        await asyncio.sleep(0.1)  # all are waited for
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        assert children() <= before  # while the loop still runs: what ends later finds it closed
+
+    asyncio.run(run())
+
+
 def test_a_missing_place_fails_the_request(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", tone())
 
@@ -379,3 +399,32 @@ def test_of_a_long_recording_its_leading_seconds_can_be_had(tmp_path: Path, spli
             assert recording.duration == pytest.approx(60.0, abs=0.01)
 
     with_pool(scenario, tmp_path / "temp")
+
+
+def test_what_a_worker_says_is_logged_for_who_asked(tmp_path: Path) -> None:
+    asking = ContextVar("asking", default="nobody")
+    said: list[tuple[str, str]] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append((asking.get(), record.getMessage()))
+
+    async def decode(pool: DecoderPool, name: str) -> None:
+        asking.set(name)
+        with pytest.raises(EngineFailure):
+            await pool.decode(tmp_path / "absent.wav")
+
+    async def scenario(pool: DecoderPool) -> None:
+        for name in ("first", "second"):
+            await asyncio.create_task(decode(pool, name))
+            await until(lambda name=name: any(who == name and "FileNotFoundError" in line for who, line in said))
+
+    handler = Noting()
+    logger = logging.getLogger("app.audio.decoding")
+    logger.addHandler(handler)
+    try:
+        with_pool(scenario, tmp_path)
+    finally:
+        logger.removeHandler(handler)
+    assert all(line.startswith("a decoder says: ") for _, line in said)
+    assert {who for who, _ in said} == {"first", "second"}

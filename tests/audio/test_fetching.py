@@ -120,7 +120,8 @@ def test_a_full_disk_is_the_machine_s_fault() -> None:
             try:
                 with pytest.raises(EngineFailure) as caught:
                     await source.fetch(f"http://{NAME}/", full, param="audio_address")
-                assert caught.value.message == "The recording could not be stored."
+                told = "The recording could not be stored: the server's disk is full. Try again later."
+                assert caught.value.message == told
             finally:
                 full.close()
                 source.close()

@@ -259,9 +259,12 @@ def test_a_file_that_is_not_there_or_no_text() -> None:
 
 
 def test_who_wants_tls_is_not_served_without() -> None:
-    with pytest.raises(ConfigUnusable, match="enable_https is true, but there is no TLS here") as caught:
-        odd(enable_https=True)
-    assert "reverse proxy" in caught.value.__notes__[0]
+    found = odd(enable_https=True)
+    with pytest.raises(ConfigUnusable, match="enable_https is true, but TLS_CERT_FILE and TLS_KEY_FILE") as caught:
+        found.check_tls(Settings(_env_file=None))
+    assert "start.py certificate" in caught.value.__notes__[0]
+    found.check_tls(Settings(_env_file=None, tls_cert_file="cert.pem", tls_key_file="key.pem"))
+    odd(enable_https=False).check_tls(Settings(_env_file=None))
 
 
 # --- the command lines ------------------------------------------------------------------------------------------------

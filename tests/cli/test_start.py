@@ -35,7 +35,7 @@ def start(cwd: Path, *arguments: str, closed: bool = False, **environment: str) 
         "HF_HUB_OFFLINE": "0",
         "ASR_MODEL": "auto",
     }
-    foreign = {"API_KEYS", "APPTOKEN", "PORT", "HOST", "PYTHONPATH"}
+    foreign = {"API_KEYS", "APPTOKEN", "API_KEY", "PORT", "HOST", "PYTHONPATH"}
     inherited = {
         name: value
         for name, value in os.environ.items()

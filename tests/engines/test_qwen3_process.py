@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pipeline.told import Told
 
 from app.domain.errors import EngineFailure, ModelUnavailable
 from app.engines.qwen3.link import RefusedError, Token
@@ -136,6 +137,19 @@ def test_what_was_being_recognised_survives_a_kill(started: EngineProcess) -> No
             assert (await piece).tokens == ANSWER
         assert started.pid != before
         assert gone(before)
+
+    run(work)
+
+
+def test_being_started_again_is_told(started: EngineProcess) -> None:
+    told = Told()
+    started.watch(told)
+
+    async def work() -> None:
+        assert (await started.ask(ask("hello"), SOUND)).tokens == ANSWER
+        assert told.restarts == []
+        assert (await started.ask(ask("die once"), SOUND)).tokens == ANSWER
+        assert told.restarts == ["recogniser"]
 
     run(work)
 

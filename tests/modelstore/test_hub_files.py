@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +83,20 @@ def test_optional_files_and_other_names(
     publish(scope=published)
     assert in_folder(make_said().ensure("said")) == wanted
     assert make_said(hf_hub_offline=True).locate("said") is not None
+
+
+def test_what_was_written_down_can_be_read_by_whoever_serves(make_said: MakeStore, publish: Publish) -> None:
+    publish(scope=SAID)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own cannot be entered by others
+        Path(folder).chmod(0o755)
+        store = make_said(models_dir=Path(folder, "models"))
+        store.ensure("said")
+        records = sorted(Path(folder).rglob("*.json"))
+        assert len(records) == 2, "what the hub stated, and what was hashed"
+        for record in records:
+            assert record.stat().st_mode & 0o777 == 0o644
+            if os.getuid() == 0:
+                subprocess.run(["cat", record], user=12345, group=12345, extra_groups=[], check=True)
 
 
 def test_other_bytes_than_stated_are_refused(

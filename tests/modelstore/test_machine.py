@@ -70,6 +70,11 @@ def test_a_driver_that_does_not_work_is_no_card(install: Install, script: str) -
     assert read_gpus() == ()
 
 
+def test_a_driver_that_hangs_is_no_card(install: Install) -> None:
+    install("exec sleep 600")
+    assert read_gpus(timeout=0.2) == ()
+
+
 @pytest.mark.parametrize(
     ("chosen", "names"),
     [

@@ -23,6 +23,7 @@ from app.audio.declared import DeclaredSound
 from app.audio.fetching.fetcher import Fetcher
 from app.domain import errors
 from app.domain.engines import Capabilities
+from app.domain.meters import NO_METER
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import Speaker, Voiceprint
 from app.domain.transcript import Segment, TokenLogprob, Transcript, Usage, Word, join_texts
@@ -38,6 +39,8 @@ from app.service.admission import Admission, Ticket
 from app.service.auth import KeyRing
 from app.service.languages import HeardLanguage
 from app.service.models import ServedModel
+from app.service.quotas import Quotas
+from app.service.running import Register
 from app.service.service import SpeechService
 from app.service.uploads import RequestId, UploadGuard
 from app.service.vocabularies.store import VocabularyStore
@@ -190,6 +193,7 @@ class Calls:
 class FakeService(SpeechService):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.meter = NO_METER
         self.calls = Calls()
         self.voices = VoiceStore(settings.data_dir / "voices.db", max_voices=settings.max_voices)
         self.vocabularies = VocabularyStore(
@@ -203,6 +207,8 @@ class FakeService(SpeechService):
         self.can_write(punctuation=True, numbers=True)
         self.has_speakers(settings.speaker_diarization != "off")
         self._admission = Admission(max_requests=256, max_wait=30, timeout=settings.request_timeout_seconds)
+        self.quotas = Quotas.of(settings)
+        self.running = Register()
         self._fetcher = Fetcher(
             networks=settings.audio_address_networks,
             max_bytes=settings.max_audio_size,

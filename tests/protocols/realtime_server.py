@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ends import Ends
 from fastapi import FastAPI
 from live_service import LiveService, Script, final
 from openai_server import KEY, OTHER_KEY
@@ -79,6 +80,7 @@ class RealtimeServer:
     port: int
     service: LiveService
     keys: EphemeralKeys
+    ends: Ends
 
     @contextlib.contextmanager
     def talk(
@@ -152,6 +154,7 @@ def serving_realtime(
     faces = Faces(errors.face)
     faces.install(app)
     app.state.service = service
+    app.state.lifecycle = ends = Ends()
     app.state.keyring = keyring = KeyRing(keys)
     app.state.ephemeral_keys = ephemeral = EphemeralKeys()
     app.add_middleware(
@@ -163,7 +166,7 @@ def serving_realtime(
     )
     try:
         with served(app) as port:
-            yield RealtimeServer(port, service, ephemeral)
+            yield RealtimeServer(port, service, ephemeral, ends)
     finally:
         asyncio.run(service.voices.close())
         asyncio.run(service.vocabularies.close())

@@ -81,7 +81,7 @@ def test_every_error_there_is_has_a_status() -> None:
         return [kind] + [leaf for below in kind.__subclasses__() for leaf in leaves(below)]
 
     for kind in leaves(errors.SpeechError):
-        error = kind("Told.", retry_after=1.0) if kind is errors.Overloaded else kind("Told.")
+        error = kind("Told.", retry_after=1.0) if issubclass(kind, errors.Overloaded) else kind("Told.")
         failure = failure_of(error)
         mendable = isinstance(error, errors.RequestError | errors.Overloaded)
         assert str(failure.status.value)[0] == ("4" if mendable else "5"), kind

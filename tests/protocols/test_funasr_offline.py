@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from collections.abc import Iterator
 
@@ -194,4 +195,24 @@ def test_a_client_that_vanishes_leaves_nothing(server: FunasrServer, said: list[
         talk.connection.socket.close()
 
     assert wait_until(lambda: server.service.active == 0)
-    assert server.service.calls.cancelled == bool(said)
+    assert wait_until(lambda: server.service.calls.cancelled == bool(said))
+
+
+@pytest.mark.parametrize("chunk", [1000, 100_000])
+def test_a_full_disk_is_told_and_nothing_stays_on_it(server: FunasrServer, chunk: int) -> None:
+    """Small messages wait in the file's buffer, of which the disk is asked again when the file is closed."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with server.talk() as talk:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES // 2, limits[1]))
+        try:
+            talk.say(OFFLINE, *[bytes(chunk)] * (200_000 // chunk), END)
+            message = talk.next()
+            with pytest.raises(ConnectionClosed) as closed:
+                talk.next()
+            assert wait_until(lambda: not list(server.temp.iterdir())), "the recording stayed"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert message["error"]["details"]["code"] == "storage_full"
+    assert message["error"]["code"] == "SERVICE_UNAVAILABLE"
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1013

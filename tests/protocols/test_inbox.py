@@ -12,7 +12,7 @@ from app.domain.errors import EngineFailure
 from app.protocols import inbox
 from app.protocols.inbox import Inbox
 from app.protocols.messages import MOST_COMMAS, is_text, parsed
-from app.protocols.sockets import Socket
+from app.protocols.sockets import Farewell, Socket
 
 Message = str | bytes | None
 
@@ -21,6 +21,7 @@ class Client:
     """A Socket of which somebody says what it is told to."""
 
     def __init__(self, *said: Message) -> None:
+        self.busy = True
         self.queue: asyncio.Queue[Message] = asyncio.Queue()
         for message in said:
             self.queue.put_nowait(message)
@@ -75,6 +76,19 @@ def test_work_for_somebody_who_leaves_is_dropped() -> None:
         assert await box.next(1.0) is None
 
     run(scenario, "a", None)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_farewell_to_what_has_ended_by_itself_is_passed_over(ahead: bool, busy: bool) -> None:
+    async def scenario(client: Client, box: Inbox) -> None:
+        if ahead:
+            await box.while_here(asyncio.sleep(0.05))
+        client.busy = busy
+        expected = ["a", "farewell", "b"] if busy else ["a", "b"]
+        assert [await box.next(1.0) for _ in expected] == expected
+
+    run(scenario, "a", Farewell("farewell"), "b")
 
 
 @pytest.mark.parametrize(("message", "most"), [("a" * 600_000, 2), ("a", inbox._AHEAD), (b"a" * 10, 1)])

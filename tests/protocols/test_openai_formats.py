@@ -202,7 +202,7 @@ def test_stream_with_logprobs(client: OpenAI) -> None:
 def test_stream_on_the_wire(raw: httpx.Client) -> None:
     answer = raw.post("/v1/audio/transcriptions", data={"stream": "true"}, files={"file": b"zh"})
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
     assert answer.headers["x-asr-model"] == "able"
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from live_service import final
 from openai_server import wait_until
 from realtime_server import SECOND, RealtimeServer, Talk, committed, deltas, kinds, serving_realtime
+from websockets.exceptions import ConnectionClosed
 
 from app.domain.events import Cleared, Committed, Partial, SpeechStarted, SpeechStopped
 from app.protocols.openai.realtime import session
@@ -218,6 +220,47 @@ def test_who_pauses_before_the_commit_frees_the_place_and_loses_nothing(
     talk.say("input_audio_buffer.commit")
 
     assert talk.until(COMPLETED)[-1]["transcript"] == "One."
+
+
+@pytest.mark.parametrize("sound", [SECOND, SECOND[:2400]])
+def test_what_waits_for_a_commit_when_the_server_ends_is_committed_if_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: bytes
+) -> None:
+    monkeypatch.setattr(session, "IDLE_SECONDS", 0.2)
+    with serving_realtime(tmp_path) as server, server.talk() as talk:
+        talk.update(turn_detection=None)
+        server.service.script = [
+            (1, SpeechStarted(1, 0.0)),
+            ("finish", SpeechStopped(1, 1.0, 1.0)),
+            ("finish", final(1, 0.0, 1.0, "One.")),
+        ]
+        talk.hear(sound)
+        assert wait_until(lambda: server.service.listened and server.service.listened[0].left), "its place was kept"
+        server.ends.finish()
+
+        if sound == SECOND:
+            assert talk.until(COMPLETED)[-1]["transcript"] == "One."
+        with pytest.raises(ConnectionClosed) as closed:
+            talk.until(COMPLETED)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
+
+
+@pytest.mark.parametrize("ending", ["input_audio_buffer.commit", "input_audio_buffer.clear", "session.update"])
+def test_where_nothing_waits_any_more_the_connection_ends_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(session, "IDLE_SECONDS", 0.2)
+    with serving_realtime(tmp_path) as server, server.talk() as talk:
+        talk.update(turn_detection=None)
+        talk.hear()
+        assert wait_until(lambda: server.service.listened and server.service.listened[0].left), "its place was kept"
+        talk.say(ending, session={"audio": {"input": {"turn_detection": {"type": "server_vad"}}}})
+        talk.until({"session.update": "session.updated"}.get(ending, f"{ending}ted".replace("clearted", "cleared")))
+        server.ends.close()
+
+        with pytest.raises(ConnectionClosed) as closed:
+            talk.until("nothing")
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
 
 
 def test_models_of_openais_that_end_no_turns_leave_that_to_the_client(

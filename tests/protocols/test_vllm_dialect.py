@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from app.audio.declared import DeclaredSound
 from app.domain import errors
 from app.domain.events import Partial, SpeechStarted, SpeechStopped
 from app.domain.hotwords import Hotword
+from app.protocols.sockets import Farewell, Socket
 from app.protocols.vllm import session, wire
 
 
@@ -271,3 +274,39 @@ def test_a_client_that_leaves_is_forgotten(server: VllmServer, monkeypatch: pyte
             talk.commit(final=True)
         assert wait_until(lambda: bool(server.service.listened))
     # `server` checks that no stream is open
+
+
+def test_a_client_that_has_ended_what_it_said_when_the_server_ends_is_answered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's farewell is read while the last words are heard, to which it comes too late."""
+    farewells: list[Farewell] = []
+    heard = threading.Event()
+    receive, finish = Socket.receive, ScriptedStream.finish
+
+    async def watched(socket: Socket) -> str | bytes | None:
+        message = await receive(socket)
+        if isinstance(message, Farewell):
+            farewells.append(message)
+        return message
+
+    async def slowly(stream: ScriptedStream) -> None:
+        await asyncio.to_thread(heard.wait, 20)
+        await finish(stream)
+
+    monkeypatch.setattr(Socket, "receive", watched)
+    monkeypatch.setattr(ScriptedStream, "finish", slowly)
+    with serving_vllm(tmp_path) as server, server.talk() as talk:
+        server.service.script = [("finish", final(1, 0.0, 1.0, "Hello."))]
+        talk.speak(SECOND)
+        talk.commit(final=True)
+        assert wait_until(lambda: server.service.listened and server.listened.data == SECOND)
+        server.ends.finish()
+        try:
+            assert wait_until(lambda: farewells), "the last words were not being heard"
+        finally:
+            heard.set()
+
+        assert talk.until("transcription.done")[-1] == done("Hello.")
+        assert talk.closing()[0] == 1012
+        assert len(server.service.listened) == len(farewells) == 1

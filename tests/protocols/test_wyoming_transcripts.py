@@ -91,7 +91,8 @@ def test_text_is_told_an_utterance_at_a_time_and_all_of_it_is_the_transcript(ser
     assert server.listened.data == SECOND * 2
     assert server.listened.live.partials is False, "guesses that nobody is told"
     assert server.listened.live.silence_seconds is not None
-    assert server.listened.caller == Caller()
+    caller = server.listened.caller
+    assert caller == Caller(address="127.0.0.1", request_id=caller.request_id, path="wyoming")
 
 
 def test_the_language_is_the_one_that_most_is_in(server: WyomingServer, talk: Talk) -> None:

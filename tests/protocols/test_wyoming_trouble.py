@@ -342,3 +342,20 @@ def test_names_that_nobody_can_say_do_no_harm(server: WyomingServer) -> None:
         talk.speak(SECOND, ask={"transcript_names": ["K\u00fcche", "\U0001f6cb", "-", "a" * 300]})
         assert talk.transcript()[-2].data["text"] == "Hello."
     assert [hotword.text for hotword in server.listened.options.hotwords] == ["K\u00fcche"]
+
+
+def test_who_reads_last_has_the_transcript_when_the_server_ends(tmp_path: Path) -> None:
+    """As Home Assistant does: the server ends in the middle of what it says, and it says the rest before it reads."""
+    with serving_wyoming(tmp_path) as server, server.talk() as talk:
+        server.service.script = [("finish", final(1, 0.0, 1.0, "Hello."))]
+        talk.say("audio-start", SPEECH)
+        talk.say("audio-chunk", SPEECH, SECOND)
+        assert wait_until(lambda: server.service.listened and server.listened.data == SECOND)
+        server.ends.finish()
+        assert wait_until(lambda: server.listened.left), "what was heard was not told"
+        for _ in range(20):
+            talk.say("audio-chunk", SPEECH, SECOND)
+        talk.say("audio-stop")
+
+        assert talk.transcript()[-2] == Told("transcript", {"text": "Hello.", "language": "en"})
+        assert talk.next() is None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ends import Ends
 from fastapi import FastAPI, WebSocket
 from live_service import Listened, LiveService
 from served import served
@@ -31,6 +32,7 @@ SECOND = bytes(32_000)
 class VllmServer:
     port: int
     service: LiveService
+    ends: Ends
 
     @property
     def listened(self) -> Listened:
@@ -93,6 +95,7 @@ def serving_vllm(temp: Path) -> Iterator[VllmServer]:
     """A server that lives as long as the block."""
     service = LiveService(Settings(_env_file=None, temp_dir=temp, data_dir=temp / "data", max_hotwords=3))
     app = FastAPI()
+    app.state.lifecycle = ends = Ends()
 
     @app.websocket("/")
     async def route(websocket: WebSocket) -> None:
@@ -104,7 +107,7 @@ def serving_vllm(temp: Path) -> Iterator[VllmServer]:
 
     try:
         with served(app) as port:
-            yield VllmServer(port, service)
+            yield VllmServer(port, service, ends)
     finally:
         asyncio.run(service.voices.close())
         asyncio.run(service.vocabularies.close())

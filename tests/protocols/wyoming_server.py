@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ends import Ends
 from fastapi import FastAPI
 from live_service import Listened, LiveService
 from openai_server import wait_until
@@ -42,6 +43,7 @@ class WyomingServer:
     service: LiveService
     state: Any
     server: TcpServer
+    ends: Ends
 
     @property
     def connections(self) -> int:
@@ -124,6 +126,7 @@ def serving_wyoming(temp: Path, *, keys: tuple[str, ...] = (), **settings: objec
     served = ServedTcp(protocol_of(main), LONGEST_LINE, "127.0.0.1", 0, "WYOMING_PORT")
     main.state.service = service  # after the protocol was made, as in a lifespan
     main.state.keyring = KeyRing(keys)
+    main.state.lifecycle = ends = Ends()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     port = listener.getsockname()[1]
@@ -131,7 +134,7 @@ def serving_wyoming(temp: Path, *, keys: tuple[str, ...] = (), **settings: objec
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
     try:
-        yield WyomingServer(port, service, main.state, server)
+        yield WyomingServer(port, service, main.state, server, ends)
         assert wait_until(lambda: all(listened.left for listened in service.listened)), "a stream was left open"
     finally:
         server.handle_exit(15, None)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +54,9 @@ class RealServer:
         return status
 
 
-def start_server(models_dir: Path, folder: Path, **settings: str) -> RealServer:
-    """`python start.py` in an environment without anybody's settings but these; not ready yet."""
+def start_server(models_dir: Path, folder: Path, before: Sequence[str] = (), **settings: str) -> RealServer:
+    """`python start.py` in an environment without anybody's settings but these, as an argument of the command `before`
+    if there is one; not ready yet."""
     temp, log = folder / "temp", folder / "log"
     temp.mkdir()
     names = {name.upper() for name in Settings.model_fields}
@@ -62,7 +64,7 @@ def start_server(models_dir: Path, folder: Path, **settings: str) -> RealServer:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, ROOT / "start.py"],
+        [*before, sys.executable, ROOT / "start.py"],
         cwd=folder,  # where no .env lies
         env=clean
         | {"HOST": "127.0.0.1", "PORT": str(port), "MODELS_DIR": str(models_dir), "TEMP_DIR": str(temp)}

@@ -28,8 +28,9 @@ class Wires:
 
 def start_wires(models_dir: Path, folder: Path, **settings: str) -> Wires:
     """`python start.py` with all ports; not ready yet."""
-    with contextlib.ExitStack() as held:  # together, so that no two are the same
+    with contextlib.ExitStack() as held:  # until the main port is drawn, too, so that no two are the same
         listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
         ports = {name: listener.getsockname()[1] for name, listener in zip(PORTS, listeners, strict=True)}
-    opened = {setting: str(ports[name]) for name, setting in PORTS.items()}
-    return Wires(start_server(models_dir, folder, **opened, **settings), ports)
+        opened = {setting: str(ports[name]) for name, setting in PORTS.items()}
+        server = start_server(models_dir, folder, **opened, **settings)
+    return Wires(server, ports)

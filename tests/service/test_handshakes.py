@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from app.service.connections import GuardedHttp
@@ -53,6 +53,11 @@ def application() -> FastAPI:
         await websocket.receive_text()
         await websocket.send_text("heard")
         await websocket.receive()
+
+    @app.websocket("/broken")
+    async def broken(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise ZeroDivisionError
 
     return app
 
@@ -150,8 +155,31 @@ def test_no_log_has_keys_or_messages(port: int, caplog: pytest.LogCaptureFixture
             client.recv(20)
     logger.removeHandler(caplog.handler)
     lines = [record.getMessage() for record in caplog.records if record.name == logger.name]
-    assert any("/echo" in line for line in lines)
-    assert not [line for line in lines if "secret" in line or "said" in line]
+    assert not [line for line in lines if any(private in line for private in ("secret", "said", "echo", "127.0.0.1"))]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_nothing_is_said_of_who_connects(port: int, caplog: pytest.LogCaptureFixture, refused: bool) -> None:
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
+    path = "nowhere" if refused else "echo"
+    with (
+        caplog.at_level(logging.INFO, logger.name),
+        contextlib.suppress(InvalidStatus),
+        connect(f"ws://127.0.0.1:{port}/{path}", proxy=None),
+    ):
+        pass
+    logger.removeHandler(caplog.handler)
+    assert [record.getMessage() for record in caplog.records if record.name == logger.name] == []
+
+
+def test_what_fails_in_it_is_logged_still(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
+    with connect(f"ws://127.0.0.1:{port}/broken", proxy=None) as client, pytest.raises(ConnectionClosed):
+        client.recv(20)
+    logger.removeHandler(caplog.handler)
+    assert any(record.exc_info and record.exc_info[0] is ZeroDivisionError for record in caplog.records)
 
 
 def test_a_client_that_is_not_listened_to_just_now_is_not_given_up(restless: int) -> None:

@@ -134,5 +134,21 @@ def test_other_scopes_pass() -> None:
         RequestId(application),
         UploadGuard(application, keyring=KeyRing(["k"]), max_bytes=1, idle_seconds=30, refuse=refuse),
     ):
-        asyncio.run(middleware({"type": "websocket"}, nothing, nothing))  # type: ignore[arg-type]
-    assert seen == ["websocket", "websocket"]
+        asyncio.run(middleware({"type": "lifespan"}, nothing, nothing))  # type: ignore[arg-type]
+    assert seen == ["lifespan", "lifespan"]
+
+
+@pytest.mark.parametrize("answer", ["websocket.accept", "websocket.http.response.start"])
+def test_a_websocket_is_named_like_a_request(answer: str) -> None:
+    sent: list[Message] = []
+
+    async def application(scope: Scope, _receive: Receive, send: Send) -> None:
+        assert scope["state"]["request_id"] == "mine"
+        await send({"type": answer, "headers": []})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "websocket", "headers": [(b"x-request-id", b"mine")]}
+    asyncio.run(RequestId(application)(scope, None, send))  # type: ignore[arg-type]
+    assert sent == [{"type": answer, "headers": [(b"x-request-id", b"mine")]}]

@@ -27,6 +27,7 @@ from app.streaming.drafting import Guessing
 from app.streaming.hearing import Ear
 from app.streaming.recognising import Recognising
 from app.streaming.session import LiveSession
+from app.streaming.timing import Timing
 from app.streaming.writing import DraftWriter
 
 LIVE, OPTIONS = LiveOptions(), RecognitionOptions()
@@ -116,6 +117,7 @@ def session_of(
     options: RecognitionOptions = OPTIONS,
     *,
     bound: int = 160_000,
+    timing: Timing | None = None,
 ) -> LiveSession:
     """A session over a listener. Its source and threads end with the test's loop."""
     threads = ThreadPoolExecutor(2)
@@ -130,6 +132,7 @@ def session_of(
         live,
         longest_piece=90.0,
         drafting=lambda tell: Guessing(recognising, writer, tell),
+        timing=timing,
     )
 
 

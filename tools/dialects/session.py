@@ -105,6 +105,16 @@ class Session(ABC):
         except ConnectionError as error:
             raise await self._why(error) from error
 
+    async def until_over(self, patience: float = PATIENCE) -> StreamFailedError | None:
+        """Say nothing more, and wait until the server ends the connection; why, where that is not how streams end.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        async with asyncio.timeout(patience):
+            await asyncio.shield(self._reading)
+        return self._failure
+
     def vanish(self, *, reset: bool, within: bytes = b"") -> None:
         """End the connection without a word, as a client does whose network or process has died; after the bytes
         `within`, the beginning of a message."""

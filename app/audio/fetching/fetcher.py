@@ -19,7 +19,7 @@ from app.audio.fetching.dialing import VettedBackend
 from app.audio.fetching.failures import FetchError
 from app.audio.fetching.locations import LocationError, parse_location
 from app.audio.fetching.resolving import Resolver, SystemResolver
-from app.audio.storing import NOT_STORED
+from app.audio.storing import NOT_STORED, not_stored
 from app.domain.errors import AddressNotFetched, EmptyAudio, EngineFailure, InvalidParameter, Overloaded, UploadTooLarge
 from app.domain.pace import GRACE_SECONDS, LEAST_SPEED
 
@@ -176,8 +176,7 @@ async def _write(room: IO[bytes], held: bytearray) -> None:
     try:
         await asyncio.to_thread(write)
     except OSError as error:
-        _logger.error("a fetched recording could not be stored: %s", error.strerror)
-        raise EngineFailure(NOT_STORED) from error
+        raise not_stored(error) from error
 
 
 def _body(response: httpcore.Response) -> AsyncGenerator[bytes, None]:

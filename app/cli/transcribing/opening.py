@@ -7,9 +7,9 @@ import stat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from app.audio.declared import DeclaredSound
+from app.audio.storing import room_for_recording
 from app.cli.transcribing.sources import Source
 from app.domain.errors import EmptyAudio, EngineFailure, UndecodableAudio, UploadTooLarge
 from app.service.admission import Ticket
@@ -34,11 +34,7 @@ async def opened(source: Source, service: SpeechService, ticket: Ticket) -> Asyn
         async with service.fetched(source.place, ticket) as path:
             yield path
     else:
-        try:
-            file = NamedTemporaryFile(dir=service.settings.temp_dir, prefix="upload-")  # noqa: SIM115 - it is, below
-        except OSError as error:
-            raise EngineFailure("There is no place for the recording.") from error
-        with file:
+        with room_for_recording(service.settings.temp_dir) as file:
             # On a thread that the end of the program does not wait for: there may be nothing to read for ever.
             await unawaited(lambda: _copy(file.fileno(), service.settings.max_audio_size))
             yield Path(file.name)

@@ -91,6 +91,7 @@ def settings_for(wishes: Wishes, settings: Settings, model: str | None, concurre
             "asr_enable_itn": settings.asr_enable_itn or bool(wishes.itn),
             "api_keys": [],
             "apptoken": type(settings.apptoken)(""),
+            "api_key": type(settings.api_key)(""),
             "max_requests": concurrency,
             "max_wait_seconds": float("inf"),
             "request_timeout_seconds": float("inf"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.domain.engines import SAMPLE_RATE
+from app.domain.meters import Meter
 from app.engines.qwen3.alignment import times
 from app.engines.qwen3.languages import ALIGNED_LANGUAGES
 from app.engines.qwen3.process import EngineProcess
@@ -35,6 +36,10 @@ class QwenAligner:
             return []
         answer = await self._process.ask({"do": "align", "prompt": alignment_prompt(words)}, samples)
         return times(answer.bins, len(words), len(samples) / SAMPLE_RATE, self._bin_ms)
+
+    def watch(self, meter: Meter) -> None:
+        """See Watched."""
+        self._process.watch(meter)
 
     def close(self) -> None:
         """End the process."""

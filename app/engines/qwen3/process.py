@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.domain.errors import EngineFailure, ModelUnavailable
+from app.domain.meters import NO_METER, Meter
 from app.engines.qwen3.channel import Message
 from app.engines.qwen3.link import Answer, DiedError, Link, Told
 from app.engines.qwen3.spawning import Plan, Spawned
@@ -45,6 +46,11 @@ class EngineProcess:
         self._closing = threading.Lock()
         self._closed = False
         self._ready = False
+        self._meter: Meter = NO_METER
+
+    def watch(self, meter: Meter) -> None:
+        """Tell `meter` from here on whenever the process has been started again."""
+        self._meter = meter
 
     @property
     def available(self) -> bool:
@@ -162,6 +168,7 @@ class EngineProcess:
                     _logger.error("%s was not started again: %s", self._plan.name, error, exc_info=unforeseen)
                 else:
                     _logger.info("%s answers again", self._plan.name)
+                    self._meter.restarted("recogniser")
                     return
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

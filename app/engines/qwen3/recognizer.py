@@ -18,8 +18,10 @@ from app.domain.engines import (
     Said,
     SpeechSpan,
     WaitingRequest,
+    Watched,
 )
 from app.domain.errors import EngineFailure, ModelUnavailable
+from app.domain.meters import Meter
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import TokenLogprob, Word
 from app.engines.qwen3.alignment import aligner_words, placed
@@ -115,6 +117,12 @@ class QwenRecognizer:
                 warnings = (*warnings, TIMES_ESTIMATED)
             words = _fitting(timed or _estimated(words, request.piece.seconds), request.piece.seconds)
         return heard.hypothesis(options, words, warnings)
+
+    def watch(self, meter: Meter) -> None:
+        """See Watched."""
+        self._process.watch(meter)
+        if isinstance(self._aligner, Watched):
+            self._aligner.watch(meter)
 
     def close(self) -> None:
         """End the processes."""

@@ -27,7 +27,7 @@ START_SECONDS = 900.0
 """More than weights take from a slow disk, and vLLM to warm up a large GPU."""
 _END_SECONDS = 30.0
 """For a killed process to let go of a GPU's memory: longer than its parent takes to be gone."""
-_SECRET = frozenset({"API_KEYS", "APPTOKEN"})
+_SECRET = frozenset({"API_KEYS", "APPTOKEN", "API_KEY", "ADMIN_KEYS"})
 _TAIL = 200
 """Lines of vLLM's own log that are kept to tell a failure by."""
 _MEMORY = re.compile(

@@ -49,8 +49,10 @@ _STATUSES: MappingProxyType[type[SpeechError], Status] = MappingProxyType(
         errors.UploadTooLarge: Status.MESSAGE_INVALID,
         errors.UploadTooSlow: Status.GET_CLIENT_DATA_TIMEOUT,
         errors.AudioTooLong: Status.TOO_LONG_SPEECH,
+        errors.AudioQuotaTooSmall: Status.TOO_LONG_SPEECH,
         errors.RequestError: Status.CLIENT_ERROR,
         errors.Overloaded: Status.TOO_MANY_REQUESTS,
+        errors.QuotaExceeded: Status.TOO_MANY_REQUESTS,
         errors.SpeechError: Status.SERVER_ERROR,
     }
 )

@@ -45,6 +45,10 @@ class Rendering(Protocol):
         """What the client is told of an event. Raises TaskFailure."""
         ...
 
+    def failed(self) -> list[Message]:
+        """What it is told of what was heard before a failure, and not told yet."""
+        ...
+
 
 class Transcription:
     """SpeechTranscriber's: sentences one after another.
@@ -73,6 +77,10 @@ class Transcription:
         elif isinstance(event, Closed):
             self.over = True
             yield TRANSCRIBER.completed, None
+
+    def failed(self) -> list[Message]:
+        """See Rendering."""
+        return []
 
     def _partial(self, partial: Partial) -> Iterator[Message]:
         if partial.index != self._current:
@@ -110,6 +118,7 @@ class Recognition:
         self._intermediate = intermediate
         self._ends_itself = ends_itself
         self._texts: dict[int, str] = {}
+        self._until = 0.0
 
     @property
     def sentences(self) -> int:
@@ -120,7 +129,7 @@ class Recognition:
         """See Rendering."""
         if isinstance(event, Partial | Final):
             check_length(event.time)
-            self._texts[event.index] = event.text
+            self._texts[event.index], self._until = event.text, event.time
         if isinstance(event, Partial):
             if self._intermediate:
                 yield RECOGNIZER.changed, self._result(event.time)
@@ -129,6 +138,10 @@ class Recognition:
         elif isinstance(event, Closed):
             check_length(event.seconds)
             yield from self._completed(event.seconds)
+
+    def failed(self) -> list[Message]:
+        """See Rendering."""
+        return [(RECOGNIZER.changed, self._result(self._until))] if self.sentences else []
 
     def _completed(self, seconds: float) -> Iterator[Message]:
         self.over = True

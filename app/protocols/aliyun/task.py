@@ -27,6 +27,7 @@ from app.protocols.aliyun.wire import (
     event,
     failed,
     read_command,
+    stop_of,
 )
 from app.protocols.labels import numbered
 from app.protocols.sockets import Socket
@@ -89,6 +90,7 @@ class Task:
         async with self._service.listen(start.model.id, start.options, start.live, self._caller, declared) as stream:
             _logger.info("task %s began: %s, %s", self.log_name, self._speech.namespace, start.model.id)
             await self._send((self._speech.started, _started(self._command, start)))
+            self._socket.begin(stop_of(self._speech, self.id))
             sound = self._sound(start, patience)
             last = await _together(self._tell(stream, rendering, patience), self._hear(stream, sound))
         # What a client says once it has heard this is of its next task: by now nobody listens for this one.
@@ -105,15 +107,20 @@ class Task:
 
     async def _tell(self, stream: LiveStream, rendering: Rendering, patience: Patience) -> Message:
         """Everything but the last message, which is returned."""
-        async for said in stream.events():
-            if isinstance(said, SpeechStarted):
-                patience.speech()
-            elif isinstance(said, Final) and not rendering.sentences and not said.text:
-                patience.noise()
-            for message in rendering.messages(said):
-                if rendering.over:
-                    return message
+        try:
+            async for said in stream.events():
+                if isinstance(said, SpeechStarted):
+                    patience.speech()
+                elif isinstance(said, Final) and not rendering.sentences and not said.text:
+                    patience.noise()
+                for message in rendering.messages(said):
+                    if rendering.over:
+                        return message
+                    await self._send(message)
+        except SpeechError:
+            for message in rendering.failed():
                 await self._send(message)
+            raise
         raise AssertionError("a stream ends with Closed")
 
     async def _send(self, message: Message) -> None:

@@ -129,6 +129,11 @@ def read_command(text: str) -> Command:
     return Command(speech, name, task_id or "", payload)
 
 
+def stop_of(speech: Speech, task_id: str) -> str:
+    """The message by which a client ends its task."""
+    return json.dumps({"header": {"namespace": speech.namespace, "name": speech.stop, "task_id": task_id}})
+
+
 def task_id_of(text: str) -> str:
     """The task_id of a message, whatever else is wrong with it; "" where it has none."""
     if len(text) > MOST_CHARACTERS:

@@ -77,12 +77,15 @@ class Conversation:
             self._task = Task(self._socket, self._service, caller, self._dialect, command)
             self._task_id = self._task.id
             await self._task.run()
+            self._socket.rest()
             if self._dialect.closes:
                 return
 
     async def fail(self, failure: TaskFailure) -> None:
         """Tell the client, in the name of its latest message."""
-        _logger.info("a task failed: %d %s", failure.status.value, failure.status.name)
+        cause = failure.__cause__ and failure.__cause__.__cause__  # of the error that is told as this failure
+        level = logging.WARNING if cause else logging.INFO
+        _logger.log(level, "a task failed: %d %s", failure.status.value, failure.status.name, exc_info=cause)
         await self._socket.send(failed(self._task_id, failure))
 
     async def _turn_away(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -93,7 +92,7 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     401: {"model": FailureBody, "description": "No API key, or a wrong one."},
     408: {"model": FailureBody, "description": "The upload does not arrive."},
     413: {"model": FailureBody, "description": "More bytes or seconds than the server takes."},
-    429: {"model": FailureBody, "description": "The server is full."},
+    429: {"model": FailureBody, "description": "The server is full, or this key has used up what it may."},
     500: {"model": FailureBody, "description": "The server failed."},
     503: {"model": FailureBody, "description": "The model is still loading, or not there."},
     504: {"model": FailureBody, "description": "It takes longer than a request may."},
@@ -112,11 +111,11 @@ async def recognize(request: Request, _key: Key) -> Response:
     service: SpeechService = request.app.state.service
     async with AsyncExitStack() as stack:
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await receive_form(request, service.settings.temp_dir, part=AUDIO))
+        form = stack.enter_context(await ticket.in_time(receive_form(request, service.settings.temp_dir, part=AUDIO)))
         transcript = await _heard(
             request, form, AUDIO, ticket, model=service.resolve(None), options=RecognitionOptions()
         )
-        return await _drawn(_recognition_body, transcript)
+        return await ticket.in_time(_drawn(service, _recognition_body, transcript))
 
 
 def face(fault: Fault, _scope: Scope) -> Response:
@@ -145,7 +144,7 @@ async def recognize_at_asr(request: Request, form: Form, ticket: Ticket) -> Resp
     )
     transcript = await _heard(request, form, "file", ticket, model=model, options=options)
     took = time.monotonic() - began
-    return await _drawn(lambda heard: _server_body(heard, took), transcript)
+    return await ticket.in_time(_drawn(service, lambda heard: _server_body(heard, took), transcript))
 
 
 async def _heard(
@@ -194,7 +193,6 @@ def _label(speaker: Speaker) -> str:
     return speaker.name or f"SPK{speaker.number}"
 
 
-async def _drawn(draw: Callable[[Transcript], BaseModel], transcript: Transcript) -> Response:
-    # In a thread: hours of words take a while to draw.
-    content = await asyncio.to_thread(lambda: draw(transcript).model_dump_json(exclude_none=True))
+async def _drawn(service: SpeechService, draw: Callable[[Transcript], BaseModel], transcript: Transcript) -> Response:
+    content = await service.drawing(lambda: draw(transcript).model_dump_json(exclude_none=True))
     return Response(content, media_type="application/json")

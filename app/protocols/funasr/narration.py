@@ -57,6 +57,10 @@ class Narration:
             case _:
                 return []
 
+    def failed(self) -> list[Message]:
+        """What is still to be told where nothing more can be heard."""
+        return self._released()
+
     def _grown(self, stable: str) -> list[Message]:
         delta = stable[len(self._said) :]
         if not delta.strip():  # a space alone goes with what follows it

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from time import monotonic
 from typing import Protocol, TypeAlias
 
 from app.audio.declared import DeclaredSound
-from app.domain.errors import AudioTooShort, EngineFailure, SpeechError, UploadTooLarge, UploadTooSlow
+from app.audio.storing import not_stored, room_for_recording
+from app.domain.errors import AudioTooShort, SpeechError, UploadTooLarge, UploadTooSlow
 from app.domain.options import LiveOptions
 from app.domain.pace import GRACE_SECONDS, LEAST_SPEED
 from app.protocols.forms import too_large
@@ -27,6 +27,7 @@ Tell: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _HEAD_BYTES = 12
 """As much as tells a RIFF header from samples."""
+_NOT_STORED = "The sound could not be stored."
 _LARGE_BYTES = 256 * 1024
 """More than this is written in a thread: the loop has others to serve."""
 
@@ -55,13 +56,12 @@ class Utterance(Protocol):
 class Kept:
     """Sound that is recognised when all of it is there, like an upload."""
 
-    working: asyncio.Task[None] | None = None
-
     def __init__(self, opening: Opening, service: SpeechService, caller: Caller, tell: Tell) -> None:
         """Takes a place among the requests.
 
         Raises:
             Overloaded: there is none.
+            EngineFailure: the disk takes nothing.
         """
         self._opening = opening
         self._service = service
@@ -73,11 +73,13 @@ class Kept:
         self._head = b""
         self._size = 0
         try:
-            stored = NamedTemporaryFile(dir=service.settings.temp_dir, prefix="upload-")  # noqa: SIM115 - aclose does
-            self._file = self._resources.enter_context(stored)
-        except OSError as error:
+            room = room_for_recording(service.settings.temp_dir, _NOT_STORED)
+            with self._ticket.worked_on():
+                self._file = self._resources.enter_context(room)
+        except SpeechError:
             self._ticket.leave()
-            raise EngineFailure("The sound could not be stored.") from error
+            raise
+        self.working: asyncio.Task[None] | None = asyncio.create_task(self._ticket.failed())
 
     async def feed(self, data: bytes) -> None:
         """Put it into the file.
@@ -96,11 +98,13 @@ class Kept:
             raise UploadTooSlow(f"The sound is slower than {LEAST_SPEED} bytes a second.")
         if len(self._head) < _HEAD_BYTES:
             self._head += data[:_HEAD_BYTES]
-        await self._write(data)
+        with self._ticket.worked_on():
+            await self._write(data)
 
     async def finish(self) -> None:
         """Recognise it, and tell the one result."""
-        await self._flush()
+        with self._ticket.worked_on():
+            await self._flush()
         model, options = await options_of(self._opening, self._service, self._owner)
         declared = declared_sound(self._opening, self._head)
         path, name = Path(self._file.name), self._opening.wav_name
@@ -115,6 +119,9 @@ class Kept:
 
     async def aclose(self) -> None:
         """Remove the file, free the place."""
+        if self.working is not None:
+            self.working.cancel()
+            await asyncio.gather(self.working, return_exceptions=True)
         await self._resources.aclose()
 
     async def _write(self, data: bytes) -> None:
@@ -124,13 +131,13 @@ class Kept:
             else:
                 self._file.write(data)
         except OSError as error:
-            raise EngineFailure("The sound could not be stored.") from error
+            raise not_stored(error, _NOT_STORED) from error
 
     async def _flush(self) -> None:
         try:
             await asyncio.to_thread(self._file.flush)
         except OSError as error:
-            raise EngineFailure("The sound could not be stored.") from error
+            raise not_stored(error, _NOT_STORED) from error
 
 
 class Live:
@@ -197,9 +204,14 @@ class Live:
         return stream
 
     async def _narrate(self, stream: LiveStream) -> None:
-        async for event in stream.events():
-            for message in self._narration.tell(event):
+        try:
+            async for event in stream.events():
+                for message in self._narration.tell(event):
+                    await self._tell(message)
+        except SpeechError:
+            for message in self._narration.failed():
                 await self._tell(message)
+            raise
 
 
 def label_of(service: SpeechService) -> Label:

@@ -18,6 +18,7 @@ from app.domain.errors import (
     Overloaded,
     RequestError,
     SpeechError,
+    StorageFull,
 )
 from app.domain.speakers import Speaker
 from app.domain.transcript import Segment
@@ -77,6 +78,7 @@ _CODES: MappingProxyType[type[SpeechError], str] = MappingProxyType(
         Overloaded: "SERVICE_OVERLOADED",
         ModelUnavailable: "SERVICE_UNAVAILABLE",
         ModelStoreError: "SERVICE_UNAVAILABLE",
+        StorageFull: "SERVICE_UNAVAILABLE",
         BadAudio: "AUDIO_DATA_CORRUPTED",
         OtherDialect: "PROTOCOL_ERROR",
     }

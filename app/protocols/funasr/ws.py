@@ -24,6 +24,7 @@ IDLE_SECONDS = 60.0
 REST_SECONDS = 600.0
 """How long it may do so between two recordings: clients keep connections in a pool for five minutes."""
 _SUBPROTOCOL = "binary"
+_FAREWELL = '{"is_speaking": false}'
 
 router = APIRouter()
 _logger = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class _Conversation:
             kind = Kept if self._opening.mode == "offline" else Live
             self._utterance = kind(self._opening, self._service, caller, self._socket.send)
             self._answered = False
+            self._socket.begin(None if kind is Kept else _FAREWELL)  # half a recording is not what was asked for
         await self._utterance.feed(data)
 
     async def _read(self, text: str) -> None:
@@ -131,6 +133,7 @@ class _Conversation:
         self._answered = True
         if control.wants_ack:
             await self._socket.send(wire.acknowledgement(self._opening.mode, self._opening.wav_name))
+        self._socket.rest()
 
     async def _answer(self) -> None:
         """Tell all that is left, the final message included."""

@@ -11,7 +11,7 @@ from app.domain.errors import InvalidParameter, SpeechError, UnsupportedFeature
 from app.protocols.inbox import Inbox
 from app.protocols.oddasr.narration import Narration, odd_label
 from app.protocols.oddasr.opening import read_start
-from app.protocols.oddasr.wire import Command, acknowledged, failed, read_command
+from app.protocols.oddasr.wire import STOP, Command, acknowledged, failed, read_command
 from app.protocols.sockets import Socket
 from app.service.admission import Caller
 from app.service.service import SpeechService
@@ -21,6 +21,7 @@ FIRST_SECONDS = 60.0
 """How long the first sound may take: somebody may have to allow a microphone."""
 FLUSH_SECONDS = 1.5
 """Without sound for so long, what was said is over."""
+_FAREWELL = f'{{"name": "{STOP}"}}'
 _logger = logging.getLogger(__name__)
 
 
@@ -47,6 +48,7 @@ class Session:
         async with listening as stream:
             _logger.info("OddASR: a session began, with %s", start.model.id)
             await self._socket.send(acknowledged(self._command, self.id, start.unknown))
+            self._socket.begin(_FAREWELL)
             label = odd_label(self._service.settings.speaker_labels or "zh")
             narration = Narration(self.id, label, words=start.words)
             telling = asyncio.create_task(self._tell(stream, narration))

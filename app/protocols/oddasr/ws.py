@@ -70,6 +70,7 @@ class _Conversation:
             self._check_id()
             self._session = Session(self._socket, self._inbox, self._service, caller, self._command)
             await self._session.run()
+            self._socket.rest()
             if not self._session.stopped:
                 break
         await self._socket.close(NORMAL)
@@ -126,7 +127,7 @@ class _Conversation:
         key = token.encode(errors="replace") if isinstance(token, str) else b""
         if not self._keyring.allows(key.decode()):
             raise AuthenticationFailed('A valid API key is needed: "token" in the start, or ?token=<key>.')
-        return Caller(self._keyring.owner([(b"x-nls-token", key)]))
+        return Caller(self._keyring.owner([(b"x-nls-token", key)]), None, *self._socket.origin)
 
     def _check_id(self) -> None:
         """A session ends with its connection: only this one's can be continued. Raises UnknownSession."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from app.domain.errors import SpeechError
+from app.domain.errors import Overloaded, QuotaExceeded, SpeechError
 from app.protocols.faults import UNFORESEEN, Fault, fault_of, headers_of, status_of
 from app.protocols.openai.wire import ErrorBody, ErrorDetail
 
@@ -33,4 +33,5 @@ def error_response(error: SpeechError) -> Response:
 def _body(fault: Fault) -> ErrorBody:
     status = fault.status
     kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    return ErrorBody(error=ErrorDetail(message=fault.message, type=kind, param=fault.param, code=fault.code))
+    code = Overloaded.code if fault.code == QuotaExceeded.code else fault.code  # OpenAI has one for both
+    return ErrorBody(error=ErrorDetail(message=fault.message, type=kind, param=fault.param, code=code))

@@ -114,7 +114,7 @@ async def _recognize(request: Request, task: Task) -> Response:
     async with AsyncExitStack() as stack:
         # Before the body is read: who cannot be served in time shall know at once.
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await _received(request, settings.temp_dir))
+        form = stack.enter_context(await ticket.in_time(_received(request, settings.temp_dir)))
         form.log_unknown(KNOWN_FIELDS | {INPUT}, request_id(request))
         recording, declared, field = _recording(form, settings.max_audio_size)
         model = service.resolve(form.text("model"))
@@ -139,8 +139,7 @@ async def _recognize(request: Request, task: Task) -> Response:
             transcript = await while_connected(request.receive, work)
         if wishes.options.speakers is not None and options.speakers is None and not options.split_channels:
             transcript = replace(transcript, warnings=(*transcript.warnings, SPEAKERS_UNAVAILABLE))
-        # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
-        return await asyncio.to_thread(_rendered, transcript, wishes, drawing.label, headers)
+        return await ticket.in_time(service.drawing(_rendered, transcript, wishes, drawing.label, headers))
 
 
 async def _received(request: Request, folder: Path | None) -> Form:

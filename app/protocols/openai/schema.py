@@ -180,7 +180,7 @@ def error_responses(*statuses: int) -> dict[int | str, Schema]:
         408: "Nothing, or hardly anything, of the upload arrives.",
         409: "No other model would be left to answer.",
         413: "The upload has more bytes, or the recording more seconds, than the server takes.",
-        429: "The server is full; try again after Retry-After seconds.",
+        429: "The server is full, or this key has used up what it may; try again after Retry-After seconds.",
         500: "The server failed.",
         503: "The model is still loading, or not there; try again after Retry-After seconds.",
         504: "It takes longer than a request may.",

@@ -6,10 +6,10 @@ import base64
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from app.audio.declared import declared_sound
-from app.domain.errors import EngineFailure, InvalidParameter, UndecodableAudio
+from app.audio.storing import not_stored, room_for_recording
+from app.domain.errors import InvalidParameter, UndecodableAudio
 from app.domain.options import Task
 from app.domain.speakers import KnownVoice, SpeakerOptions
 from app.protocols.forms import Form, bounded
@@ -164,13 +164,14 @@ async def _referenced(service: SpeechService, name: str, url: str, ticket: Ticke
         declared = declared_sound(media_type)
     except UndecodableAudio as error:
         raise UndecodableAudio(error.message, param=param) from error
-    try:
-        with NamedTemporaryFile(dir=service.settings.temp_dir, prefix="upload-") as stored:
+    told = "The reference could not be stored."
+    with room_for_recording(service.settings.temp_dir, told) as stored:
+        try:
             stored.write(sound)
             stored.flush()
-            return KnownVoice(name, (await service.voiceprint(Path(stored.name), ticket, declared, param),))
-    except OSError as error:
-        raise EngineFailure("The reference could not be stored.") from error
+        except OSError as error:
+            raise not_stored(error, told) from error
+        return KnownVoice(name, (await service.voiceprint(Path(stored.name), ticket, declared, param),))
 
 
 def _decoded(url: str, param: str) -> tuple[str, bytes]:

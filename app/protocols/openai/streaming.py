@@ -36,7 +36,7 @@ FAREWELL_SECONDS = 1.0
 """More than a service needs after its last word; the caller is waiting for the end of the stream."""
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
-HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """Neither a cache nor nginx's buffer may hold back an event."""
 
 Item = Segment | Spoken | Transcript
@@ -140,11 +140,16 @@ async def events(feed: Feed, first: Item | None, drawing: Drawing, *, request_id
     except SpeechError as error:
         _logger.warning("request %s: stream ended by %s: %s", request_id, error.code, error.message)
         await feed.aclose()
-        yield _event(envelope(error))
+        yield last_event(error)
     except Exception:  # the request ends here, and its status line has long been sent
         _logger.exception("request %s failed while streaming", request_id)
         await feed.aclose()
         yield _event(internal_envelope())
+
+
+def last_event(error: SpeechError) -> bytes:
+    """The event that ends a stream which failed."""
+    return _event(envelope(error))
 
 
 class EventStream(Response):

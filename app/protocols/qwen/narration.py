@@ -87,6 +87,10 @@ class Narration:
             case _:
                 return []
 
+    def failed(self) -> list[Frame]:
+        """What is still to be told of a session that fails here."""
+        return self._released()
+
     # --- what is not over ---------------------------------------------------------------------------------------------
 
     def _partial(self, partial: Partial) -> list[Frame]:

@@ -20,6 +20,7 @@ from app.streaming.stream import LiveStream
 
 IDLE_SECONDS = 60.0
 """How long a client may send no sound: a stream's place is not kept for somebody who does not speak."""
+_FAREWELL = '{"type": "stop"}'
 _HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Session:
         async with self._service.listen(start.model.id, options, live, self._caller, start.sound) as stream:
             _logger.info("task %s began: %s", self._log_name, start.model.id)
             await self._socket.send(self._started(start))
+            self._socket.begin(_FAREWELL)
             telling = asyncio.create_task(self._tell(stream, narration))
             silent: UploadTooSlow | None = None
             try:
@@ -86,12 +88,17 @@ class Session:
 
     async def _tell(self, stream: LiveStream, narration: Narration) -> None:
         """Everything but the last message, which waits until the stream's place is free."""
-        async for event in stream.events():
-            frames = narration.tell(event)
-            if isinstance(event, Closed):
-                self._last = frames.pop()
-            for frame in frames:
+        try:
+            async for event in stream.events():
+                frames = narration.tell(event)
+                if isinstance(event, Closed):
+                    self._last = frames.pop()
+                for frame in frames:
+                    await self._socket.send(frame)
+        except SpeechError:
+            for frame in narration.failed():
                 await self._socket.send(frame)
+            raise
 
     async def _hear(self, stream: LiveStream, telling: asyncio.Task[None]) -> bool:
         """All sound; whether the client has said that there is no more, and not just left.

@@ -21,6 +21,7 @@ IDLE_SECONDS = 60.0
 """How long a client that has begun may send nothing: a stream's place is not kept for somebody who does not speak."""
 REST_SECONDS = 600.0
 """How long it may do so between two stretches of sound."""
+_FAREWELL = f'{{"type": "{wire.COMMIT}", "final": true}}'
 _logger = logging.getLogger(__name__)
 
 
@@ -121,6 +122,7 @@ class _Conversation:
         if final:
             await self._inbox.while_here(utterance.finish())
             await self._drop()
+            self._socket.rest()
 
     async def _speaking(self) -> Utterance:
         """What is being said: from its first sound, as clients differ in when they say that they begin."""
@@ -129,6 +131,7 @@ class _Conversation:
                 told = "No model is agreed on: send a session.update with a model that is here."
                 raise Complaint(told, "model_not_validated")
             self._utterance = await Utterance.begin(self._socket, self._service, self._caller, self._opening)
+            self._socket.begin(_FAREWELL)
         return self._utterance
 
     async def _drop(self) -> None:

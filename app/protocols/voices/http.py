@@ -91,7 +91,7 @@ async def enrol_voice(request: Request, _key: Key) -> VoiceBody:
     What is kept is a voiceprint of each recording, not the recording. If one cannot be used, nothing is enrolled.
     """
     service, asking = _service(request), caller(request)
-    with service.admit(asking) as ticket, await _form(request, service, ENROLMENT_FIELDS) as form:
+    with service.admit(asking) as ticket, await ticket.in_time(_form(request, service, ENROLMENT_FIELDS)) as form:
         name = clean_name(form.text("name"))
         samples = _samples(form, service)
         ticket.begin()
@@ -111,7 +111,7 @@ async def enrol_voice(request: Request, _key: Key) -> VoiceBody:
 async def identify_voice(request: Request, _key: Key) -> IdentificationBody:
     """Compare the voice in a recording with enrolled voices. `voice` is null where none is alike enough."""
     service, asking = _service(request), caller(request)
-    with service.admit(asking) as ticket, await _form(request, service, IDENTIFICATION_FIELDS) as form:
+    with service.admit(asking) as ticket, await ticket.in_time(_form(request, service, IDENTIFICATION_FIELDS)) as form:
         path = form.file("file", service.settings.max_audio_size)
         declared = declared_sound(form.media_type("file"))
         candidates = form.items("voices") or None
@@ -121,7 +121,7 @@ async def identify_voice(request: Request, _key: Key) -> IdentificationBody:
             known = await service.voices.known(asking.key, service.encoder_id, candidates)
             voiceprint = await service.voiceprint(path, ticket, declared)
             # In a thread: thousands of samples take a while to compare.
-            ranked = await asyncio.to_thread(best_first, known, voiceprint)
+            ranked = await ticket.in_time(asyncio.to_thread(best_first, known, voiceprint))
             return identification_body(ranked, threshold=service.voice_threshold, seconds=voiceprint.seconds)
 
         return await while_connected(request.receive, work())
@@ -138,7 +138,7 @@ async def add_samples(request: Request, voice_id: VoiceId, _key: Key) -> VoiceBo
     service, asking = _service(request), caller(request)
     with service.admit(asking) as ticket:
         await service.voices.get(asking.key, voice_id)  # before the body is read: there may be nothing to add to
-        with await _form(request, service, SAMPLE_FIELDS) as form:
+        with await ticket.in_time(_form(request, service, SAMPLE_FIELDS)) as form:
             samples = _samples(form, service)
             ticket.begin()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -46,7 +45,7 @@ async def recognize(request: Request, _key: Key) -> Response:
     service = _service(request)
     async with AsyncExitStack() as stack:
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await receive_form(request, service.settings.temp_dir, part=FILE))
+        form = stack.enter_context(await ticket.in_time(receive_form(request, service.settings.temp_dir, part=FILE)))
         if form.has(OTHER_FILE) and not form.has(FILE):
             return await funasr_http.recognize_at_asr(request, form, ticket)
         said = parameters(request, form)
@@ -58,8 +57,8 @@ async def recognize(request: Request, _key: Key) -> Response:
         with _about_the_file():
             transcript = await while_connected(request.receive, work)
         translated = asked.options.task == "translate"
-        # In a thread: hours of words take a while to draw, and the loop has live sessions to serve.
-        text = await asyncio.to_thread(drawn, transcript, asked.output, words=asked.words, translated=translated)
+        drawing = service.drawing(drawn, transcript, asked.output, words=asked.words, translated=translated)
+        text = await ticket.in_time(drawing)
         return Response(text, media_type="text/plain", headers=_headers(form, asked, model.id))
 
 
@@ -77,7 +76,7 @@ async def detect_language(request: Request, _key: Key) -> LanguageBody:
     service = _service(request)
     async with AsyncExitStack() as stack:
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await receive_form(request, service.settings.temp_dir, part=FILE))
+        form = stack.enter_context(await ticket.in_time(receive_form(request, service.settings.temp_dir, part=FILE)))
         path, declared = _recording(form, parameters(request, form), service)
         model = service.resolve(None)
         work = service.language(path, model.id, ticket, declared)

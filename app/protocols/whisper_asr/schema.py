@@ -30,7 +30,7 @@ _MEANINGS = {
     408: "Nothing, or hardly anything, of the upload arrives.",
     413: "The upload has more bytes, or the recording more seconds, than the server takes.",
     422: "A parameter or the audio makes no sense, or the model cannot do what is asked; `loc` names the parameter.",
-    429: "The server is full; try again after Retry-After seconds.",
+    429: "The server is full, or this key has used up what it may; try again after Retry-After seconds.",
     500: "The server failed.",
     503: "The model is still loading, or not there; try again after Retry-After seconds.",
     504: "It takes longer than a request may.",

@@ -36,11 +36,16 @@ class Link:
         self.gone = False
 
     @property
+    def address(self) -> str:
+        """Where the client is, "" if that cannot be told."""
+        peer: object = self._writer.get_extra_info("peername")
+        return str(peer[0]).partition("%")[0] if isinstance(peer, tuple) else ""
+
+    @property
     def nearby(self) -> bool:
         """Whether the client's address is one of a private network."""
-        peer: object = self._writer.get_extra_info("peername")
         try:
-            address = ipaddress.ip_address(str(peer[0]).partition("%")[0]) if isinstance(peer, tuple) else None
+            address = ipaddress.ip_address(self.address) if self.address else None
         except ValueError:
             return False
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -15,8 +16,10 @@ from app.protocols.wyoming.describing import PROGRAM, info
 from app.protocols.wyoming.events import Event
 from app.protocols.wyoming.link import Link
 from app.protocols.wyoming.transcription import Transcription
+from app.service import logs
 from app.service.admission import Caller
 from app.service.auth import KeyRing
+from app.service.lifecycle import Lifecycle
 from app.service.service import SpeechService
 
 IDLE_SECONDS = 60.0
@@ -38,20 +41,24 @@ def protocol_of(main: FastAPI) -> Talk:
         link = Link(reader, writer)
         service: SpeechService = main.state.service
         keyring: KeyRing = main.state.keyring
+        lifecycle: Lifecycle = getattr(main.state, "lifecycle", None) or Lifecycle()
         ended = asyncio.create_task(_when(ending))
-        conversation = _Conversation(link, service, ended)
-        try:
-            if not (keyring.open or link.nearby):
-                raise PermissionDenied(_NOT_NEARBY)
-            await conversation.run()
-        except SpeechError as error:
-            await conversation.fail(error)
-        except Exception:  # a connection ends here
-            _logger.exception("a Wyoming connection failed")
-            await conversation.fail(EngineFailure("Something went wrong in the server; its log has the details."))
-        finally:
-            ended.cancel()
-            await conversation.aclose()
+        finishing = asyncio.create_task(lifecycle.until_finishing())
+        conversation = _Conversation(link, service, ended, finishing)
+        with logs.named(conversation.name):
+            try:
+                if not (keyring.open or link.nearby):
+                    raise PermissionDenied(_NOT_NEARBY)
+                await conversation.run()
+            except SpeechError as error:
+                await conversation.fail(error)
+            except Exception:  # a connection ends here
+                _logger.exception("a Wyoming connection failed")
+                await conversation.fail(EngineFailure("Something went wrong in the server; its log has the details."))
+            finally:
+                ended.cancel()
+                finishing.cancel()
+                await conversation.aclose()
 
     return talk
 
@@ -61,13 +68,18 @@ async def _when(event: asyncio.Event) -> None:
 
 
 class _Conversation:
-    """One connection's state: the transcription that goes on, if one does."""
+    """One connection's state: the transcription that goes on, if one does. `name` is the connection's in the log."""
 
-    def __init__(self, link: Link, service: SpeechService, ended: asyncio.Task[None]) -> None:
-        """`ended` is done once the server ends."""
+    def __init__(
+        self, link: Link, service: SpeechService, ended: asyncio.Task[None], finishing: asyncio.Task[None]
+    ) -> None:
+        """`ended` is done once nothing new begins, because the server ends; `finishing` once what goes on is to end."""
         self._link = link
         self._service = service
+        self.name = uuid.uuid4().hex
+        self._caller = Caller(address=link.address, request_id=self.name, path="wyoming")
         self._ended = ended
+        self._finishing = finishing
         self._transcription: Transcription | None = None
 
     async def run(self) -> None:
@@ -105,9 +117,12 @@ class _Conversation:
         working = None if transcription is None else transcription.working
         if working is None and self._ended.done():  # nothing new begins
             return None
-        watched = {receiving, working or self._ended}
+        watched = {receiving, working or self._ended, self._finishing}
         limit = REST_SECONDS if transcription is None else IDLE_SECONDS
         done, _ = await asyncio.wait(watched, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if self._finishing in done:
+            await self._say_farewell()
+            return None
         if receiving in done:
             return self._link.received()
         if transcription is None or self._ended in done:
@@ -140,7 +155,7 @@ class _Conversation:
 
     def _begun(self) -> Transcription:
         if self._transcription is None:
-            self._transcription = Transcription(self._service, Caller(), self._link)
+            self._transcription = Transcription(self._service, self._caller, self._link)
         return self._transcription
 
     async def _while_here(self, transcription: Transcription) -> None:
@@ -155,6 +170,14 @@ class _Conversation:
         finally:
             finishing.cancel()
             await asyncio.gather(finishing, return_exceptions=True)
+
+    async def _say_farewell(self) -> None:
+        """The server ends: the transcript of what was said, as if the client had said that it is all. Home Assistant
+        reads it when it has said the rest."""
+        if self._transcription is not None:
+            await self._while_here(self._transcription)
+            await self._drop()
+            await self._link.part()
 
     async def _drop(self) -> None:
         transcription, self._transcription = self._transcription, None

@@ -124,16 +124,23 @@ class Transcription:
         return stream
 
     async def _follow(self, stream: LiveStream) -> None:
-        async for event in stream.events():
-            if not isinstance(event, Final) or not event.text.strip():
-                continue
-            text = separator(self._text, event.text) + event.text
-            self._text += text
-            self._untold += text
-            if event.language:
-                self._languages[event.language] += len(event.text)
-            if not self._client.clogged:  # else it is told together with what comes next
+        try:
+            async for event in stream.events():
+                if isinstance(event, Final) and event.text.strip():
+                    await self._take(event)
+        except SpeechError:
+            if self._untold:
                 await self._client.send(*self._due())
+            raise
+
+    async def _take(self, final: Final) -> None:
+        text = separator(self._text, final.text) + final.text
+        self._text += text
+        self._untold += text
+        if final.language:
+            self._languages[final.language] += len(final.text)
+        if not self._client.clogged:  # else it is told together with what comes next
+            await self._client.send(*self._due())
 
     def _due(self) -> list[Event]:
         """What there is to tell before the transcript."""

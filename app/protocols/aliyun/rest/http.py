@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
@@ -93,14 +92,15 @@ async def _answer(request: Request, route: Route) -> Response:
         asked = await read_asked(query, route, kind, service, ticket.key, shown=shown)
         transcript = await _transcript(request, service, ticket, asked)
         seconds = time.monotonic() - began
-        # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
-        if route == "flash":
-            body = await asyncio.to_thread(_flash, task_id, transcript, asked, seconds)
-        elif strict:
-            body = strict_body(task_id, transcript)
-        else:
-            body = await asyncio.to_thread(_recognition, task_id, transcript, asked, seconds, service)
-        content = await asyncio.to_thread(_json, body)
+
+        def draw() -> str:
+            if route == "flash":
+                return _json(_flash(task_id, transcript, asked, seconds))
+            if strict:
+                return _json(strict_body(task_id, transcript))
+            return _json(_recognition(task_id, transcript, asked, seconds, service))
+
+        content = await ticket.in_time(service.drawing(draw))
     headers = {"task_id": task_id, "x-asr-model": asked.model.id}
     return Response(content, media_type="application/json", headers=headers)
 
@@ -108,7 +108,9 @@ async def _answer(request: Request, route: Route) -> Response:
 async def _transcript(request: Request, service: SpeechService, ticket: Ticket, asked: Asked) -> Transcript:
     model, options = asked.model.id, asked.options
     if asked.address is None:
-        async with stored_body(request, service.settings, param="body") as path:
+        async with AsyncExitStack() as stack:
+            stored = stored_body(request, service.settings, param="body")
+            path = await ticket.in_time(stack.enter_async_context(stored))
             ticket.begin()
             work = service.transcribe(path, model, options, ticket, asked.declared)
             return await while_connected(request.receive, work)

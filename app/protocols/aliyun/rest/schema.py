@@ -49,7 +49,7 @@ _MEANINGS = {
     404: "No such model, or no such stored vocabulary.",
     408: "Nothing, or hardly anything, of the body arrives.",
     413: "The recording has more bytes, or more seconds, than the server takes.",
-    429: "The server is full; try again after Retry-After seconds.",
+    429: "The server is full, or this key has used up what it may; try again after Retry-After seconds.",
     500: "The server failed.",
     503: "The model is still loading, or not there; try again after Retry-After seconds.",
     504: "It takes longer than a request may.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import ExitStack
 
 from fastapi import APIRouter, Request
@@ -85,7 +84,7 @@ async def _recognize(request: Request, *, one_line: bool) -> Response:
     with ExitStack() as stack:
         # Before the body is read: who cannot be served in time shall know at once.
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await _form(request, settings))
+        form = stack.enter_context(await ticket.in_time(_form(request, settings)))
         form.log_unknown(FIELDS, request_id(request))
         audio = audio_field(form)
         path = form.file(audio, settings.max_audio_size)
@@ -96,8 +95,8 @@ async def _recognize(request: Request, *, one_line: bool) -> Response:
         work = service.transcribe(path, model.id, wishes.options, ticket, declared)
         transcript = await while_connected(request.receive, work)
         label = odd_label(settings.speaker_labels or "zh")
-        # In a thread: a day of words takes a second to draw, and the loop has live sessions to serve.
-        text = await asyncio.to_thread(drawn, transcript, wishes.layout, label, one_line=one_line)
+        drawing = service.drawing(drawn, transcript, wishes.layout, label, one_line=one_line)
+        text = await ticket.in_time(drawing)
         return JSONResponse({"text": text}, headers={"x-asr-model": model.id})
 
 

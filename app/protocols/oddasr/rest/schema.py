@@ -49,7 +49,7 @@ _MEANINGS = {
     408: "The upload does not arrive.",
     409: "Another of your lists is called that.",
     413: "It is larger, or longer, than this server takes.",
-    429: "The server is full; try again after Retry-After seconds.",
+    429: "The server is full, or this key has used up what it may; try again after Retry-After seconds.",
     500: "The server failed.",
     503: "What this needs is not there now; try again later.",
     504: "It would take longer than a request may.",

@@ -16,7 +16,7 @@ from app.protocols.openai.realtime.items import Conversation
 from app.protocols.openai.realtime.plan import Plan, plan_of, shown
 from app.protocols.openai.realtime.settings import SessionSettings, read_session
 from app.protocols.openai.realtime.wire import ClientEvent
-from app.protocols.sockets import NORMAL, Socket
+from app.protocols.sockets import NORMAL, Farewell, Socket
 from app.service.admission import Caller
 from app.service.service import SpeechService
 
@@ -26,6 +26,8 @@ REST_SECONDS = 600.0
 """How long a client may say nothing after that: clients keep connections in a pool for five minutes."""
 LEAST_COMMIT = 0.1
 """Seconds of sound that a commit ends (OpenAI's figure)."""
+_FAREWELL = '{"type": "server.ends"}'
+"""Nothing that a client could say: no message of the protocol says that there is no more sound."""
 
 _Step: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -73,6 +75,9 @@ class Session:
         """
         begun = False
         while not self._socket.gone and (raw := await self._next()) is not None:
+            if isinstance(raw, Farewell):
+                await self._say_farewell()
+                continue
             try:
                 event = await wire.read_event(raw)
             except InvalidParameter as error:
@@ -154,11 +159,17 @@ class Session:
             self._hearing = await open_hearing(
                 self._plan, self._conversation, self._service, self._caller, self._socket.send
             )
+            self._socket.begin(_FAREWELL)
         self._unended += len(data) / self._plan.bytes_a_second
         await self._inbox.while_here(self._hearing.feed(data))
 
+    @property
+    def _committable(self) -> bool:
+        """Whether there is enough sound to commit, where the client does that."""
+        return self._plan.manual and round(self._unended, 6) >= LEAST_COMMIT
+
     async def _commit(self, client_event: str | None) -> None:
-        if self._plan.manual and round(self._unended, 6) < LEAST_COMMIT:
+        if self._plan.manual and not self._committable:
             told = f"there are {self._unended * 1000:.0f} ms of sound, and a commit takes {LEAST_COMMIT * 1000:.0f} ms."
             await self._socket.send(wire.nothing_to_commit(told, client_event))
             return
@@ -167,6 +178,7 @@ class Session:
             await self._hearing.commit(client_event)
         elif self._plan.manual:
             await self._commit_rest()
+            self._rest()
         else:
             await self._socket.send(wire.nothing_to_commit("nobody has spoken.", client_event))
 
@@ -177,6 +189,7 @@ class Session:
             return
         self._conversation.clear_open(self._conversation.offset)
         await self._socket.send(wire.event_of("input_audio_buffer.cleared"))
+        self._rest()
 
     async def _change(self, settings: SessionSettings, plan: Plan, *, flat: bool) -> None:
         """What was said before is heard to its end as it was to be heard then."""
@@ -188,6 +201,7 @@ class Session:
                 self._unended = 0.0
                 self._conversation.clear_open(self._conversation.offset)
         self._settings, self._plan = settings, plan
+        self._rest()
         kind = "transcription_session.updated" if flat else "session.updated"
         await self._socket.send(wire.event_of(kind, session=shown(self._id, settings, plan, flat=flat)))
 
@@ -202,3 +216,15 @@ class Session:
             await self._inbox.while_here(self._hearing.finish())
             await self._hearing.aclose()
             self._hearing = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is being said, if that is so. Sound that its client may still commit is, though nobody hears it."""
+        if self._hearing is None and not self._committable:
+            self._socket.rest()
+
+    async def _say_farewell(self) -> None:
+        """The server ends: what was said is told, as if the client had committed it."""
+        if self._committable:
+            await self._commit(None)
+        await self._end_hearing()

@@ -81,7 +81,8 @@ def _admitted(socket: Socket, ephemeral: EphemeralKeys, service: SpeechService) 
     passing = [key for key in socket.keys if key.startswith(secrets.PREFIX)]
     for grant in filter(None, map(ephemeral.find, passing)):
         said: object = json.loads(grant.session)
-        return Caller(grant.owner), read_session(said, SessionSettings(), service.settings.max_hotwords)
+        by = Caller(grant.owner, None, *socket.origin)
+        return by, read_session(said, SessionSettings(), service.settings.max_hotwords)
     caller = socket.caller
     if passing and (caller is None or not caller.key):  # where no keys are needed, this one was to bring settings
         raise AuthenticationFailed("The ephemeral key is wrong, or has expired.")

@@ -1,0 +1,1 @@
+"""How loud voices are in recordings, and what the near-field filter makes of them."""
