@@ -1,6 +1,6 @@
 # One command each; every one makes the environment it needs.
 #   make run      a working service on http://127.0.0.1:8000
-#   make test     all tests: most of them two files at a time, those with real models and clients by themselves
+#   make test     all tests: most files three at a time, then those that speak in real time two at a time
 #   make test-models  the models against their own frameworks (torch, FunASR, vLLM: gigabytes)
 #   make lint     style, types, layers
 #   make sample   a real recording to try the service with
@@ -30,8 +30,8 @@ run: $(VENV)/.run
 	@$(VENV)/bin/python start.py
 
 test: $(VENV)/.dev
-	@$(VENV)/bin/python -m pytest --reruns 1 -n 2 --dist loadfile -m "not heavy and not vllm and not alone"
-	@$(VENV)/bin/python -m pytest --reruns 1 -m alone
+	@$(VENV)/bin/python -m pytest --reruns 1 -n 3 --dist loadfile -m "not heavy and not vllm and not live"
+	@$(VENV)/bin/python -m pytest --reruns 1 -n 2 --dist loadfile -m live
 
 test-models: $(MODELS_VENV)/.models $(VLLM_VENV)/.vllm
 	@$(MODELS_VENV)/bin/python -m pytest --reruns 1 -m heavy

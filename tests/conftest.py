@@ -21,18 +21,18 @@ settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
 
-_ALONE = re.compile(
+_LIVE = re.compile(
     r"clients/(?!test_groq|test_oddasr_api)|nginx/test_rolling|real/test_(live_|page|slow_start|together|decoder)|test_readme"
 )
 """Where it counts how soon something comes: live speech, and starts."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the machine for itself."""
+    """Mark what must not be kept waiting by heavy work beside it."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
-        if _ALONE.match(place) and not {mark.name for mark in item.iter_markers()} & {"heavy", "vllm"}:
-            item.add_marker("alone")
+        if _LIVE.match(place) and not {mark.name for mark in item.iter_markers()} & {"heavy", "vllm"}:
+            item.add_marker("live")
 
 
 @pytest.fixture(scope="session")
