@@ -19,7 +19,7 @@ from models.speech import RATE, say, utterances
 from .scoring import wav_bytes
 from .server import RealServer, start_server
 
-CALLERS, ANSWERS, CLIPS = 8, 100, 24
+CALLERS, ANSWERS, CLIPS = 8, 50, 24
 PATH = "/v1/audio/transcriptions"
 
 
