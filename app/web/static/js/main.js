@@ -8,7 +8,6 @@ import { acceptDrops } from "./drops.js";
 import { Failure, failureOf } from "./failures.js";
 import { Files } from "./files.js";
 import { choose, language, say, translate } from "./i18n.js";
-import { Jobs } from "./jobs.js";
 import { WordLists } from "./lists.js";
 import { SENSITIVE, VOCABULARIES } from "./lists_api.js";
 import { Live } from "./live.js";
@@ -46,7 +45,6 @@ const lists = Object.fromEntries(
     new WordLists(byId(`view-${kind.name}`), kind, () => settings.token),
   ]),
 );
-const jobs = new Jobs(() => settings.token);
 let upload = null;
 
 new Actions(transcript, recording, () => {
@@ -169,7 +167,7 @@ for (const id of ["open-settings", "close-settings"]) {
   });
 }
 
-// --- the other tabs
+// --- stored lists of words
 
 /** To where the token is typed. */
 function toToken() {
@@ -182,22 +180,15 @@ for (const [name, one] of Object.entries(lists)) {
   one.addEventListener("changed", ({ detail }) => tabs.mark(name, detail));
   one.addEventListener("token", toToken);
 }
-jobs.addEventListener("changed", ({ detail }) => tabs.mark("jobs", detail));
-jobs.addEventListener("token", toToken);
-lists.vocabularies.addEventListener("listed", ({ detail }) => {
-  settings.fillVocabularies(detail);
-  jobs.form.fill();
-});
+lists.vocabularies.addEventListener("listed", ({ detail }) => settings.fillVocabularies(detail));
 tabs.addEventListener("shown", ({ detail: name }) => {
-  say(byId("drop-text"), name in lists ? "lists.drop" : "file.drop");
-  jobs.show(name === "jobs");
+  say(byId("drop-text"), name === "live" ? "file.drop" : "lists.drop");
   if (name === "live") view.seen();
-  else if (name in lists) void lists[name].reload();
+  else void lists[name].reload();
 });
 acceptDrops((dropped) => {
   if (questioned()) return;
   if (tabs.current === "live") files.take(dropped[0]);
-  else if (tabs.current === "jobs") jobs.take(dropped);
   else void lists[tabs.current].import(dropped);
 });
 byId("text-file").addEventListener("change", ({ target }) => {
@@ -218,9 +209,7 @@ async function ask() {
   byId("server").title = reason;
   say(byId("server-state"), SERVER_STATES[state]);
   settings.fillModels(models);
-  jobs.form.fill();
   settings.offerSpeakers(speakers);
-  jobs.form.offerSpeakers(speakers);
   if (state === "ready" || state === "locked") void lists.vocabularies.reload();
   if (state === "loading" || state === "away") setTimeout(() => void ask(), ASK_AGAIN_MILLISECONDS);
 }
