@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,20 +27,6 @@ from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 NASTY = "x\n2026-01-01 ERROR   app.main: forged\r\x1b[2J\u2028\u202e\ud800\x7f 电影 “é” \U0001f3a7\U000e0001"
-
-
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger, put back as it was."""
-    logger = logging.getLogger()
-    level, handlers = logger.level, logger.handlers[:]
-    yield logger
-    for handler in logger.handlers:
-        if handler not in handlers:
-            handler.close()
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logging.captureWarnings(False)
 
 
 class Log:
