@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from house import House, furnished
-from service.test_logs import Log, root  # noqa: F401 - the fixture
+from service.test_logs import Log
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
