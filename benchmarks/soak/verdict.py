@@ -15,6 +15,8 @@ MIB_A_THOUSAND = 1.0
 ENOUGH = 5_000
 """Requests in the second half from which a slope is judged: below it, what is made once for good (threads' arenas,
 caches of the server and of its libraries) is more than what the bound forbids."""
+WARM = 1_000
+"""Requests after a start in which that is made: no growth of those that follow is judged by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 
 def growth(samples: Sequence[Sample], since: float) -> Check:
-    """Memory against requests, in the second half of them and after `since`, when the server last began."""
+    """Memory against requests, in the second half of them and once it is warm after `since`, when it last began."""
     name, bound = "memory, MiB a 1,000 requests", f"<= {MIB_A_THOUSAND:g}"
     half = samples[-1].done / 2 if samples else 0.0
-    points = [(one.done / 1000, one.memory) for one in samples if one.done >= half and one.at > since and one.memory]
+    warm = next((one.done for one in samples if one.at > since), 0.0) + WARM
+    points = [(one.done / 1000, one.memory) for one in samples if one.done >= max(half, warm) and one.memory]
     grown = slope(points)
     if math.isnan(grown):
         return Check(name, "too few samples", bound, None)

@@ -89,6 +89,15 @@ def test_a_short_run_is_not_judged_by_its_memory() -> None:
     assert late_restart.met is None
 
 
+def test_what_a_start_makes_is_no_growth() -> None:
+    began = 7_000
+    warming = [
+        replace(one, memory=500 + min(max(one.done - began, 0), verdict.WARM) / 20) for one in _grown(14_000, 0.0)
+    ]
+    assert verdict.growth(warming, float(began)).met is True
+    assert verdict.growth(warming, 0.0).met is False
+
+
 def test_the_same_seed_asks_the_same() -> None:
     assert list(plan.items(300, 8, 5)) == list(plan.items(300, 8, 5)) != list(plan.items(300, 8, 6))
     assert {one.doing for one in plan.items(500, 8, 5)} == set(plan._SHARES)
