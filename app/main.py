@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -19,16 +20,23 @@ from app.ports import Ending, ServedApp, ServedTcp, serve_all
 from app.protocols import health, metrics
 from app.protocols.admin import http as admin_http
 from app.protocols.aliyun import ws as aliyun_ws
+from app.protocols.aliyun.filetrans import errors as filetrans_errors
+from app.protocols.aliyun.filetrans import http as filetrans_http
+from app.protocols.aliyun.filetrans import notices as filetrans_notices
+from app.protocols.aliyun.filetrans.dashscope import http as dashscope_http
 from app.protocols.aliyun.rest import errors as aliyun_errors
 from app.protocols.aliyun.rest import http as aliyun_http
 from app.protocols.errors import Faces
 from app.protocols.funasr import http as funasr_http
 from app.protocols.funasr import ws as funasr_ws
+from app.protocols.jobs import http as jobs_http
+from app.protocols.jobs import notices as jobs_notices
 from app.protocols.oddasr import ws as oddasr_ws
 from app.protocols.oddasr.rest import errors as oddasr_errors
 from app.protocols.oddasr.rest import http as oddasr_http
 from app.protocols.oddasr.rest import pages as oddasr_pages
 from app.protocols.oddasr.rest import platform as oddasr_platform
+from app.protocols.oddasr.rest import tasks as oddasr_tasks
 from app.protocols.oddasr.rest import word_lists as oddasr_word_lists
 from app.protocols.openai import errors as openai_errors
 from app.protocols.openai import http as openai_http
@@ -38,6 +46,7 @@ from app.protocols.openai.realtime import http as realtime_http
 from app.protocols.openai.realtime import ws as realtime_ws
 from app.protocols.qwen import ws as qwen_ws
 from app.protocols.spellings import Spellings
+from app.protocols.tus import http as tus_http
 from app.protocols.vocabularies import http as vocabularies_http
 from app.protocols.vocabularies import sensitive as sensitive_http
 from app.protocols.voices import http as voices_http
@@ -50,8 +59,11 @@ from app.service.access import AccessLog
 from app.service.auth import METRICS_PATH, KeyRing, check_distinct
 from app.service.certificates import tls_of
 from app.service.counting import Counting
+from app.service.database import database_url
 from app.service.giving_up import GivingUp
 from app.service.headers import shielded
+from app.service.jobs.job import Face
+from app.service.jobs.messages import Drawer
 from app.service.lifecycle import Lifecycle
 from app.service.metrics.cards import Cards
 from app.service.metrics.meter import PrometheusMeter
@@ -59,7 +71,7 @@ from app.service.quota_file import read_key_limits
 from app.service.secrets import EphemeralKeys
 from app.service.service import SpeechService
 from app.service.tracing import tracing_of
-from app.service.uploads import OPEN_PATHS, RequestId, UploadGuard
+from app.service.uploads import OPEN_PATHS, Bound, RequestId, UploadGuard
 from app.settings import Settings
 from app.web import documents, pages
 
@@ -79,6 +91,8 @@ _ROUTERS = (
     openai_http.router,
     realtime_http.router,
     realtime_ws.router,
+    tus_http.router,  # before the jobs, of whose paths its own could be ids
+    jobs_http.router,
     voices_http.router,
     vocabularies_http.router,
     sensitive_http.router,
@@ -86,12 +100,15 @@ _ROUTERS = (
     metrics.router,
     admin_http.router,
     aliyun_http.router,
+    filetrans_http.router,  # before the page, with which it shares `/`
+    dashscope_http.router,
     aliyun_ws.router,
     funasr_ws.router,
     funasr_http.router,
     qwen_ws.router,
     whisper_asr_http.router,
     oddasr_http.router,
+    oddasr_tasks.router,
     oddasr_word_lists.router,
     oddasr_platform.router,
     oddasr_pages.router,
@@ -99,6 +116,8 @@ _ROUTERS = (
     documents.router,
 )
 """In the order in which the documentation shows them."""
+_DRAWERS: Mapping[Face, Drawer] = MappingProxyType({"jobs": jobs_notices.draw, "aliyun": filetrans_notices.draw})
+"""What owners of jobs are told at their webhooks, by the protocol that each was asked in."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -127,15 +146,19 @@ def create_app(settings: Settings) -> FastAPI:
     application.state.tracing = tracing = tracing_of(settings)
     if settings.key_limits_file is not None:
         read_key_limits(settings.key_limits_file)  # what is wrong in it is told before anything listens
+    database_url(settings.jobs_url, "JOBS_DATABASE_URL")  # so is what is wrong with that
+    of_jobs = Bound(settings.max_job_audio_size, "MAX_JOB_AUDIO_SIZE")
     application.add_middleware(openai_limits.RequestsLeft)
     application.add_middleware(
         UploadGuard,
         keyring=keyring,
         admins=KeyRing(admin_keys),
         max_bytes=settings.max_audio_size,
+        bounds=dict.fromkeys([jobs_http.router.prefix, oddasr_tasks.PATH], of_jobs),
         idle_seconds=settings.upload_idle_seconds,
         refuse=faces.refusal,
         open_paths=OPEN_PATHS
+        | filetrans_errors.OPEN_PATHS
         | oddasr_pages.PATHS
         | {documents.ASYNCAPI}
         | ({METRICS_PATH} if settings.metrics_open else set()),
@@ -171,7 +194,8 @@ def _lifespan_of(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContext
     async def lifespan(application: FastAPI) -> AsyncGenerator[None, None]:
         tracing: Tracing | None = application.state.tracing
         told = [application.state.metrics, *([tracing.meter] if tracing else [])]
-        service = SpeechService(settings, Meters(told))
+        service = SpeechService(settings, Meters(told), _DRAWERS)
+        service.jobs.follow(application.state.lifecycle)
         application.state.service = service
         application.state.started = time.monotonic()
         shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - only compared
@@ -204,6 +228,7 @@ def _faces(settings: Settings) -> Faces:
         "/detect-language": whisper_asr_errors.face,
         "/recognition": funasr_http.face,
         aliyun_errors.PATH: aliyun_errors.face_of(settings),
+        **filetrans_errors.FACES,
         **oddasr_errors.FACES,
     }
     return Faces(openai_errors.face, others)

@@ -350,8 +350,50 @@ class Settings(BaseSettings):
     temp_dir: Path | None = Field(None, description="Where uploads and decoded sound wait; default: the system's.")
 
     # --- enrolled voices ----------------------------------------------------------------------------------------------
-    data_dir: Path = Field(Path("data"), description="Where enrolled voices and vocabularies are kept (SQLite).")
+    data_dir: Path = Field(Path("data"), description="Where enrolled voices, vocabularies and jobs are kept (SQLite).")
     max_voices: int = Field(1000, ge=1, description="Most voices that each API key may enrol.")
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+    jobs_database_url: SecretStr = Field(
+        SecretStr(""),
+        description="The database of jobs, which several servers may share: postgresql+psycopg://user:password@host/"
+        "name (wants requirements-postgres.txt). Empty: DATA_DIR/jobs.db.",
+    )
+    jobs_dir: Path | None = Field(
+        None,
+        description="Where jobs' recordings and resumable uploads are kept. Servers that share jobs share it, too. "
+        "Unset: DATA_DIR/jobs.",
+    )
+    max_running_jobs: int = Field(
+        1, ge=0, le=64, description="Jobs that this server works on at once. 0: it accepts them and works on none."
+    )
+    max_jobs: int = Field(1000, ge=1, description="Most jobs of each API key that have not ended.")
+    job_retention_hours: float = Field(
+        168.0, gt=0, le=87_600, description="A job that has ended, and its transcript, are deleted after so long."
+    )
+    job_lease_seconds: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="A job whose server is not heard of for so long is gone on with by another, or by the next start.",
+    )
+    max_job_audio_size: ByteSize = Field(
+        8192 * MEBIBYTE,
+        validate_default=False,  # it is in bytes already
+        gt=0,
+        description="Largest recording of a job; units as in MAX_AUDIO_SIZE.",
+    )
+    webhook_networks: NetworkList = Field(
+        default=[],
+        description="Networks that webhooks may be called in besides the public internet, comma-separated: "
+        "10.1.0.0/16,192.168.7.3.",
+    )
+    webhook_retry_hours: float = Field(
+        24.0, ge=0, le=8760, description="How long a webhook that does not answer is tried again. 0: it is not."
+    )
+    upload_retention_hours: float = Field(
+        24.0, gt=0, le=8760, description="A resumable upload to which nothing is added for so long is deleted."
+    )
 
     # --- how it answers -----------------------------------------------------------------------------------------------
     openai_default_format: Literal["json", "verbose_json"] = Field(
@@ -401,6 +443,7 @@ class Settings(BaseSettings):
         "tls_key_file",
         "log_file",
         "key_limits_file",
+        "jobs_dir",
         "speaker_labels",
         "funasr_ws_port",
         "oddasr_ws_port",
@@ -415,7 +458,15 @@ class Settings(BaseSettings):
         return None if value == "" else value
 
     @field_validator(
-        "models_dir", "modelscope_path", "hf_home", "data_dir", "key_limits_file", "temp_dir", "log_file", mode="after"
+        "models_dir",
+        "modelscope_path",
+        "hf_home",
+        "data_dir",
+        "jobs_dir",
+        "key_limits_file",
+        "temp_dir",
+        "log_file",
+        mode="after",
     )
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
@@ -431,6 +482,16 @@ class Settings(BaseSettings):
     def threads(self) -> int:
         """The compute budget: how many engine threads may be busy at once."""
         return self.asr_threads or self.inference_thread_pool_size or available_cores()
+
+    @property
+    def jobs_folder(self) -> Path:
+        """Where jobs' recordings are kept, and resumable uploads in a folder in it."""
+        return self.data_dir / "jobs" if self.jobs_dir is None else self.jobs_dir
+
+    @property
+    def jobs_url(self) -> str:
+        """The database of jobs, as SQLAlchemy names it. It may hold a password."""
+        return self.jobs_database_url.get_secret_value() or f"sqlite:///{self.data_dir / 'jobs.db'}"
 
     def model_folder(self, model_id: str) -> Path | None:
         """The local folder an operator pointed `model_id` to (ASR_MODEL_DIR_WHISPER_BASE=...), if any."""

@@ -252,6 +252,12 @@ def check_speakers(answer: str) -> None:
     assert {segment["speaker"] for segment in json.loads(answer)["segments"]} == {"A", "B"}
 
 
+def check_job(answer: str) -> None:
+    body = json.loads(answer)
+    assert body["object"] == "job"
+    assert body["state"] == "queued"
+
+
 CHECKS: dict[str, Callable[[str], None]] = {
     "response_format=json": check_json,
     "response_format=srt": check_subtitles,
@@ -259,6 +265,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "response_format=verbose_json": check_words,
     "stream=true": check_events,
     "response_format=text": check_text,
+    "/v1/jobs": check_job,
 }
 
 

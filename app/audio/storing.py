@@ -24,11 +24,12 @@ _RETRY_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
 
-def not_stored(error: OSError, told: str = NOT_STORED) -> SpeechError:
-    """What a caller may know of a disk that does not take something; the log has the operator's part of it."""
+def not_stored(error: OSError, told: str = NOT_STORED, *, setting: str = "TEMP_DIR") -> SpeechError:
+    """What a caller may know of a disk that does not take something; the log has the operator's part of it, by the
+    setting that names its folder."""
     if error.errno in _NO_DESCRIPTORS:
         return no_descriptors()
-    _logger.error("TEMP_DIR takes nothing: %s", error.strerror)
+    _logger.error("%s takes nothing: %s", setting, error.strerror)
     if error.errno in _FULL:
         return StorageFull(f"{told.removesuffix('.')}: the server's disk is full. Try again later.")
     if error.errno in _FORBIDDEN:

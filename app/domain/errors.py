@@ -15,6 +15,13 @@
     │   ├── UnknownVocabulary        no such stored vocabulary (of this caller's)
     │   ├── VocabularyExists         the name is taken by another stored vocabulary
     │   ├── NotRunning               nothing of that id is being worked on
+    │   ├── UnknownJob               no such job (of this caller's)
+    │   ├── JobNotDone               it has no result yet, or never will
+    │   ├── IdempotencyConflict      the key was used for another submission
+    │   ├── UnknownUpload            no such resumable upload (of this caller's), or it is over
+    │   ├── UploadConflict           its bytes do not continue what is there
+    │   │   ├── UploadBusy           somebody else is at it
+    │   │   └── ChecksumMismatch     a part is not what its sender says it is
     │   ├── BadAudio                 nothing can be made of the bytes
     │   │   ├── EmptyAudio           no bytes at all
     │   │   ├── UndecodableAudio     not audio, broken, or a forbidden container
@@ -28,6 +35,8 @@
     │   └── AudioQuotaTooSmall       more seconds than its caller may ever send in an hour
     ├── DeadlineExceeded             it takes longer than a request may
     ├── Overloaded                   come back in `retry_after` seconds
+    │   ├── TooManyUploads           this caller has as many resumable uploads as it may
+    │   ├── TooManyJobs              this caller has as many that have not ended as it may
     │   └── QuotaExceeded            this caller has used up what it may, whatever else the server has to do
     ├── ModelUnavailable             it is still loading, failed to, or starts again: ask in `retry_after` seconds
     ├── ModelStoreError              weights cannot be had
@@ -35,6 +44,7 @@
     │   └── VerificationFailed       the bytes on disk are not the catalog's
     ├── VoicesUnavailable            the database of enrolled voices cannot be used
     ├── VocabulariesUnavailable      the database of stored vocabularies cannot be used
+    ├── JobsUnavailable              the database of jobs cannot be used
     ├── ConfigUnusable               a configuration cannot be read or used, or asks for what must not be dropped
     ├── PortUnavailable              another program listens there, or this one may not
     ├── EndedByOperator              somebody who runs this server ended it
@@ -124,6 +134,26 @@ class NotRunning(RequestError):
     code = "not_running"
 
 
+class UnknownJob(RequestError):
+    code = "job_not_found"
+
+
+class JobNotDone(RequestError):
+    code = "job_not_done"
+
+
+class IdempotencyConflict(RequestError):
+    code = "idempotency_conflict"
+
+
+class UnknownUpload(RequestError):
+    code = "upload_not_found"
+
+
+class UploadConflict(RequestError):
+    code = "upload_conflict"
+
+
 class BadAudio(RequestError):
     code = "invalid_audio"
 
@@ -191,6 +221,10 @@ class QuotaExceeded(Overloaded):
     code = "key_limit_exceeded"
 
 
+class TooManyJobs(Overloaded):
+    code = "too_many_jobs"
+
+
 class ModelUnavailable(SpeechError):
     """The model cannot answer now; `retry_after` is in seconds. Most load in a few, from a local disk."""
 
@@ -219,6 +253,10 @@ class VoicesUnavailable(SpeechError):
 
 class VocabulariesUnavailable(SpeechError):
     code = "vocabularies_unavailable"
+
+
+class JobsUnavailable(SpeechError):
+    code = "jobs_unavailable"
 
 
 class ConfigUnusable(SpeechError):

@@ -15,6 +15,9 @@ Outcome: TypeAlias = str
 """How work ended: "ok", "cancelled" (the client left), or the `code` of a SpeechError."""
 
 
+JOB_PATH: Final = "/v1/jobs"
+"""The `path` under which the work on a job is told, whatever protocol it was asked in. A run that is interrupted
+ends as "cancelled", and its job does not."""
 REFUSALS: Final = (Overloaded, DeadlineExceeded, EngineFailure)
 """What keeps work from being begun that its sender did nothing wrong with."""
 
@@ -59,6 +62,18 @@ class Meter:
     def restarted(self, what: Literal["decoder", "recogniser"]) -> None:
         """A process that had died, or did not end what it was at, is replaced. One that was ended because its client
         left is none of them."""
+
+    def job(self, outcome: Outcome, audio: float, took: float) -> None:
+        """A job has ended here, so long after it was submitted. `audio` is how many seconds of sound it was, 0 where
+        that was never known or it did not succeed. One whose lease was lost, or that was put back, has not ended."""
+
+    def resumed(self, pieces: int) -> None:
+        """A job was taken up again that somebody had worked on before: so many of its pieces are kept and need not be
+        recognised again."""
+
+    def notice(self, outcome: Literal["sent", "failed", "given_up"]) -> None:
+        """A job's owner was told at its webhook, could not be told this time, or will not be told any more. What is
+        given up was told as failed before."""
 
 
 NO_METER: Final = Meter()
@@ -106,3 +121,15 @@ class Meters(Meter):
     def restarted(self, what: Literal["decoder", "recogniser"]) -> None:  # noqa: D102
         for meter in self._meters:
             meter.restarted(what)
+
+    def job(self, outcome: Outcome, audio: float, took: float) -> None:  # noqa: D102
+        for meter in self._meters:
+            meter.job(outcome, audio, took)
+
+    def resumed(self, pieces: int) -> None:  # noqa: D102
+        for meter in self._meters:
+            meter.resumed(pieces)
+
+    def notice(self, outcome: Literal["sent", "failed", "given_up"]) -> None:  # noqa: D102
+        for meter in self._meters:
+            meter.notice(outcome)

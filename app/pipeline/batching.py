@@ -1,8 +1,8 @@
 """Where all requests' pieces meet: one batcher per recogniser.
 
 It hands the recogniser calls filled with pieces that may share one, takes turns between keys and requests so that a
-long recording does not hold up a short one, lets live speech go first, drops the pieces of requests that were given
-up, and keeps as many calls running as the recogniser says are worth it.
+long recording does not hold up a short one, lets live speech go first and jobs last, drops the pieces of requests that
+were given up, and keeps as many calls running as the recogniser says are worth it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Generator, Hashable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +21,7 @@ from app.domain.errors import EngineFailure, Overloaded
 from app.domain.meters import NO_METER, Meter
 from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
-from app.pipeline.turns import Turn, Turns, Urgency
+from app.pipeline.turns import Overtaking, Turn, Turns, Urgency
 
 BOUND = 65_536
 """Pieces that may wait. Admission and the few pieces a request sends ahead keep far below it; a waiting piece holds no
@@ -45,7 +45,11 @@ class _Waiting:
 
 
 class Batcher:
-    """Batches pieces for one recogniser. Belongs to one event loop."""
+    """Batches pieces for one recogniser. Belongs to one event loop.
+
+    A job's pieces share no call with others'. While somebody else is about (see Presence), each has a short call to
+    itself, and one call is kept free of them, if there are several.
+    """
 
     def __init__(
         self, recognizer: BatchRecognizer, computing: Computing, *, bound: int = BOUND, meter: Meter = NO_METER
@@ -54,8 +58,11 @@ class Batcher:
         self._computing = computing
         self._bound = bound
         self._meter = meter
+        self._presence = computing.presence
         self._turns: Turns[_Waiting] = Turns()
+        self._overtaking = Overtaking()
         self._running = 0
+        self._jobs = 0  # calls of jobs among them
         self._drafts = 0
         self._guesses = 0  # calls of guesses since there was another one
         self._listeners = 0
@@ -67,7 +74,8 @@ class Batcher:
         """While somebody listens live, no call is a long one."""
         self._listeners += 1
         try:
-            yield
+            with self._presence.staying():
+                yield
         finally:
             self._listeners -= 1
 
@@ -100,44 +108,70 @@ class Batcher:
         # Pieces that arrive in the same turn of the loop are seen together, so that they can share a call.
         asyncio.get_running_loop().call_soon(self._dispatch)
         try:
-            return await waiting.done
+            with nullcontext() if _of_job(waiting) else self._presence.staying():
+                return await waiting.done
         finally:
             self._turns.remove(waiting, turn)
 
     def _dispatch(self) -> None:
         while self._running < self._recognizer.parallel_calls and (batch := self._next_batch()):
+            job = _of_job(batch[0])
+            self._overtaking.note(job=job, waiting=self._turns.jobs > 0)
             self._running += 1
+            self._jobs += job
             self._drafts += _drafts(batch)
             call = asyncio.get_running_loop().create_task(self._call(batch), context=_context(batch))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
     def _next_batch(self) -> list[_Waiting]:
+        """One call's worth: jobs' only where nothing else can go, or too much went before them."""
+        if self._overtaking.over and (batch := self._batch_of_jobs()):
+            return batch
+        return self._batch_of_others() or self._batch_of_jobs()
+
+    def _batch_of_others(self) -> list[_Waiting]:
         """One call's worth: whoever is next and, in turns, others with the same key, as far as the cost allows.
 
-        A call takes no more than its share of what waits: two pieces and two idle threads make two calls. Drafts but
-        first ones leave a call free, if there are several: what was said must not wait for guesses at what is being
-        said.
+        Drafts but first ones leave a call free, if there are several: what was said must not wait for guesses at what
+        is being said.
         """
-        parallel = self._recognizer.parallel_calls
-        share = -(-len(self._turns) // parallel)
-        room_for_drafts = self._drafts < max(1, parallel - 1) and self._guesses < _GUESSES
+        most_drafts = max(1, self._recognizer.parallel_calls - 1)
+        room_for_drafts = self._drafts < most_drafts and self._guesses < _GUESSES
+
+        def wanted(waiting: _Waiting) -> bool:
+            return not _of_job(waiting) and (room_for_drafts or waiting.turn.urgency is not Urgency.DRAFT)
+
+        batch = self._batch(wanted, self._share(len(self._turns) - self._turns.jobs))
+        if not batch and not room_for_drafts and self._drafts < most_drafts:
+            self._guesses = 0  # nobody else waits
+            return self._batch_of_others() if len(self._turns) > self._turns.jobs else []
+        self._guesses = self._guesses + 1 if _drafts(batch) else 0
+        return batch
+
+    def _batch_of_jobs(self) -> list[_Waiting]:
+        """One call's worth of jobs' pieces."""
+        about = self._presence.about
+        if about and self._jobs >= max(1, self._recognizer.parallel_calls - 1):
+            return []
+        return self._batch(_of_job, 1 if about else self._share(self._turns.jobs))
+
+    def _share(self, pieces: int) -> int:
+        """A call takes no more than its share of what waits: two pieces and two idle threads make two calls."""
+        return -(-pieces // self._recognizer.parallel_calls)
+
+    def _batch(self, wanted: Callable[[_Waiting], bool], most: int) -> list[_Waiting]:
+        """At most so many pieces that are `wanted` and go together, in turns."""
         batch: list[_Waiting] = []
         cost = 0.0
 
         def fits(waiting: _Waiting) -> bool:
-            if waiting.turn.urgency is Urgency.DRAFT and not room_for_drafts:
-                return False
             # One given up in this turn of the loop still stands in line, and is taken out by who gave it up.
-            return not waiting.done.done() and _fits(waiting, batch, self._most_cost - cost)
+            return wanted(waiting) and not waiting.done.done() and _fits(waiting, batch, self._most_cost - cost)
 
-        while len(batch) < share and (waiting := self._turns.take(fits)):
+        while len(batch) < most and (waiting := self._turns.take(fits)):
             batch.append(waiting)
             cost += waiting.cost
-        if not batch and not room_for_drafts and self._drafts < max(1, parallel - 1):
-            self._guesses = 0  # nobody else waits
-            return self._next_batch() if len(self._turns) else []
-        self._guesses = self._guesses + 1 if _drafts(batch) else 0
         return batch
 
     @property
@@ -153,6 +187,7 @@ class Batcher:
             outcomes = await self._outcomes(batch)
         finally:
             self._drafts -= _drafts(batch)
+            self._jobs -= _of_job(batch[0])
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 _settle(waiting.done, outcome)
             self._running -= 1
@@ -206,6 +241,11 @@ def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailur
 def _context(batch: list[_Waiting]) -> Context:
     """What a call's lines in the log are told in: the piece's, or nobody's where several share it."""
     return batch[0].context.copy() if len(batch) == 1 else Context()
+
+
+def _of_job(waiting: _Waiting) -> bool:
+    """Whether it is a job's."""
+    return waiting.turn.urgency is Urgency.JOB
 
 
 def _drafts(batch: list[_Waiting]) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import itertools
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
-from queue import PriorityQueue
 from typing import Any, TypeVar
 
-from app.pipeline.turns import Urgency
+from app.pipeline.presence import Presence
+from app.pipeline.turns import Overtaking, Urgency
 
 _Outcome = TypeVar("_Outcome")
 
@@ -29,24 +31,39 @@ class ComputeThreads:
     """The threads that all models share. What is as urgent goes in the order it came.
 
     A recording's pieces count like guesses that are not the first ones: behind so many of them a file would never end.
+    Jobs' go behind all others, but for one now and then. `presence` tells all models whether somebody else is about.
     """
 
     def __init__(self, pool: Executor) -> None:
+        self.presence = Presence()
         self._pool = pool
-        self._waiting: PriorityQueue[_Work] = PriorityQueue()
+        self._waiting: list[_Work] = []
+        self._jobs: list[_Work] = []
+        self._overtaking = Overtaking()
+        self._lock = threading.Lock()
         self._numbers = itertools.count()
 
     def submit(self, call: Callable[[], _Outcome], urgency: Urgency) -> Future[_Outcome]:
         """What `call` returns or raises, once its turn has come."""
         outcome: Future[_Outcome] = Future()
         named = partial(contextvars.copy_context().run, call)  # what it logs says for whom
-        self._waiting.put(_Work(min(urgency, Urgency.DRAFT), next(self._numbers), named, outcome))
+        job = urgency is Urgency.JOB
+        with self._lock:
+            work = _Work(min(urgency, Urgency.DRAFT), next(self._numbers), named, outcome)
+            heapq.heappush(self._jobs if job else self._waiting, work)
         # A place in the pool's own line for each, but not for any in particular.
         self._pool.submit(self._work).add_done_callback(self._give_up)
         return outcome
 
+    def _next(self) -> _Work:
+        """What is to be done now."""
+        with self._lock:
+            job = bool(self._jobs) and (not self._waiting or self._overtaking.over)
+            self._overtaking.note(job=job, waiting=bool(self._jobs))
+            return heapq.heappop(self._jobs if job else self._waiting)
+
     def _work(self) -> None:
-        work = self._waiting.get_nowait()
+        work = self._next()
         if not work.outcome.set_running_or_notify_cancel():
             return
         try:
@@ -56,7 +73,7 @@ class ComputeThreads:
 
     def _give_up(self, place: Future[None]) -> None:
         if place.cancelled():  # the pool is shut down
-            self._waiting.get_nowait().outcome.cancel()
+            self._next().outcome.cancel()
 
 
 class Computing:
@@ -65,6 +82,11 @@ class Computing:
     def __init__(self, threads: ComputeThreads) -> None:
         self._threads = threads
         self._unfinished: set[Future[Any]] = set()
+
+    @property
+    def presence(self) -> Presence:
+        """Who is about, whichever model they use."""
+        return self._threads.presence
 
     async def run(self, call: Callable[[], _Outcome], urgency: Urgency) -> _Outcome:
         """What `call` returns or raises. Cancelling the caller drops it if its turn has not come."""

@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from app.domain.engines import Hypothesis, Recognizer, Said, Sound, WaitingPiece, WaitingRequest
 from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
 from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import Cut
-from app.pipeline.turns import Turn
+from app.pipeline.turns import Turn, Urgency
 
 _LANGUAGE_SECONDS = 30.0
 """Speech listened to before the recording's language is settled, as much as Whisper's authors use."""
@@ -39,6 +39,18 @@ class Hearing:
     """The text so far of the piece whose turn it is: the beginning of its hypothesis's text."""
 
     text: str
+
+
+class PieceMemory(Protocol):
+    """What is kept of pieces, by their number, so that the work can be gone on with after an interruption."""
+
+    def heard(self, number: int) -> Hypothesis | None:
+        """What is kept of a piece; None: nothing."""
+        ...
+
+    async def keep(self, number: int, hypothesis: Hypothesis) -> None:
+        """Keep what was heard in a piece, in place of what was kept of it before. What it raises fails the piece."""
+        ...
 
 
 class _Listening:
@@ -84,17 +96,21 @@ class Recognition:
         *,
         key: str = "",
         following: bool = False,
+        urgency: Urgency = Urgency.FILE,
+        memory: PieceMemory | None = None,
     ) -> None:
         """`key` stands for the caller's API key: keys take turns, and requests of one key take turns.
 
         `following`: what a piece says while it is heard is wanted, too, where the recogniser tells.
+        `memory`: pieces that are kept there are not recognised, and others are kept before they are told.
         """
         self._sound = sound
         self._recognizer = recognizer
-        self._turn = Turn(request=self, key=key)
+        self._turn = Turn(request=self, key=key, urgency=urgency)
         self._batcher = batcher
         self._options = options
         self._following = following
+        self._memory = memory
         self._in_flight = _AHEAD * recognizer.parallel_calls
 
     async def pieces(self, cuts: Sequence[Cut]) -> AsyncGenerator[Heard | Hearing, None]:
@@ -119,28 +135,31 @@ class Recognition:
         elif head:
             told = self._in_order(cuts[:head], options, following=False)
             first = [item async for item in told if isinstance(item, Heard)]
+            # What was heard again and kept before an interruption counts as wholly in the language: the same one wins.
             language = _pooled_language(first)
             options = replace(options, language=language)
-            for heard in first:
+            for number, heard in enumerate(first):
                 if heard.hypothesis.language == language:
                     yield heard
                 else:
-                    yield Heard(heard.cut, await self._one(heard.cut, options))
+                    yield Heard(heard.cut, await self._anew(number, heard.cut, options))
         # Closed with this one, not whenever it is collected: what waits must be dropped before the sound is freed.
-        async with aclosing(self._in_order(cuts[head:], options, following=self._following)) as rest:
+        async with aclosing(self._in_order(cuts[head:], options, following=self._following, first=head)) as rest:
             async for item in rest:
                 yield item
 
     async def _in_order(
-        self, cuts: Sequence[Cut], options: RecognitionOptions, *, following: bool
+        self, cuts: Sequence[Cut], options: RecognitionOptions, *, following: bool, first: int = 0
     ) -> AsyncGenerator[Heard | Hearing, None]:
+        """Pieces, numbered from `first` on."""
         waiting: deque[_Listening] = deque()
-        upcoming = iter(cuts)
+        upcoming = enumerate(cuts, first)
         try:
             while True:
-                while len(waiting) < self._in_flight and (cut := next(upcoming, None)) is not None:
+                while len(waiting) < self._in_flight and (coming := next(upcoming, None)) is not None:
+                    number, cut = coming
                     piece = _Listening(cut)
-                    piece.begin(self._one(cut, options, piece.say if following else None))
+                    piece.begin(self._one(number, cut, options, piece.say if following else None))
                     waiting.append(piece)
                 if not waiting:
                     return
@@ -155,11 +174,21 @@ class Recognition:
                 piece.task.cancel()
             await asyncio.gather(*(piece.task for piece in waiting), return_exceptions=True)
 
-    async def _one(self, cut: Cut, options: RecognitionOptions, said: Said | None = None) -> Hypothesis:
+    async def _one(self, number: int, cut: Cut, options: RecognitionOptions, said: Said | None = None) -> Hypothesis:
+        """What is kept of a piece, or else is heard in it."""
+        kept = self._memory.heard(number) if self._memory is not None else None
+        return await self._anew(number, cut, options, said) if kept is None else kept
+
+    async def _anew(self, number: int, cut: Cut, options: RecognitionOptions, said: Said | None = None) -> Hypothesis:
+        """What is heard in a piece, and kept."""
         request = self._request(cut, options)
         if isinstance(self._batcher, Relay):
-            return await self._batcher.submit(request, self._turn, said)
-        return await self._batcher.submit(request, self._turn)
+            hypothesis = await self._batcher.submit(request, self._turn, said)
+        else:
+            hypothesis = await self._batcher.submit(request, self._turn)
+        if self._memory is not None:
+            await self._memory.keep(number, hypothesis)
+        return hypothesis
 
     def cost(self, cut: Cut) -> float:
         """What a piece costs the recogniser, in its own measure."""

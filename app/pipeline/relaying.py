@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.domain.engines import ContinuousRecognizer, Hypothesis, Said, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded, SpeechError
@@ -19,7 +20,7 @@ from app.domain.meters import NO_METER, Meter
 from app.pipeline.batching import BOUND
 from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
-from app.pipeline.turns import Turn, Turns, Urgency
+from app.pipeline.turns import Overtaking, Turn, Turns, Urgency
 
 _logger = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ class _Waiting:
 
 
 class Relay:
-    """Hands pieces on to one recogniser. Belongs to one event loop; `reading` is where sound is read."""
+    """Hands pieces on to one recogniser. Belongs to one event loop; `reading` is where sound is read.
+
+    Jobs' pieces go last, and have at most half of the places while somebody else is about (see Presence).
+    """
 
     def __init__(
         self, recognizer: ContinuousRecognizer, reading: Computing, *, bound: int = BOUND, meter: Meter = NO_METER
@@ -45,15 +49,19 @@ class Relay:
         self._reading = reading
         self._bound = bound
         self._meter = meter
+        self._presence = reading.presence
         self._turns: Turns[_Waiting] = Turns()
+        self._overtaking = Overtaking()
         self._running = 0
+        self._jobs = 0  # of jobs among them
         self._calls: set[asyncio.Task[None]] = set()
         self._speed = Speed()
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """While somebody listens live. What batches by itself needs no telling."""
-        yield
+        """While somebody listens live. What batches by itself needs no telling, but jobs make room."""
+        with self._presence.staying():
+            yield
 
     @property
     def waiting(self) -> int:
@@ -86,18 +94,31 @@ class Relay:
         self._turns.add(waiting, turn)
         self._dispatch()
         try:
-            return await waiting.done
+            with nullcontext() if _of_job(waiting) else self._presence.staying():
+                return await waiting.done
         finally:
             self._turns.remove(waiting, turn)
             if waiting.call is not None and not waiting.call.done():
                 waiting.call.cancel()
 
     def _dispatch(self) -> None:
-        while self._running < self._recognizer.parallel_calls and (waiting := self._turns.take(_wanted)):
+        while self._running < self._recognizer.parallel_calls and (waiting := self._next()):
+            job = _of_job(waiting)
+            self._overtaking.note(job=job, waiting=self._turns.jobs > 0)
             self._running += 1
+            self._jobs += job
             waiting.call = asyncio.get_running_loop().create_task(self._call(waiting), context=waiting.context)
             self._calls.add(waiting.call)
-            waiting.call.add_done_callback(self._calls.discard)
+            # A task that is cancelled before it runs runs nothing, not even what stands at its end.
+            waiting.call.add_done_callback(partial(self._ended, waiting))
+
+    def _next(self) -> _Waiting | None:
+        """Whose turn it is: a job's only where nothing else waits, or too much went before it."""
+        most = self._recognizer.parallel_calls
+        room = self._jobs < (max(1, most // 2) if self._presence.about else most)
+        if room and self._overtaking.over and (waiting := self._turns.take(_wanted_of_job)):
+            return waiting
+        return self._turns.take(_wanted if room else _wanted_of_others)
 
     async def _call(self, waiting: _Waiting) -> None:
         failure: SpeechError = EngineFailure("The recogniser was stopped.")
@@ -120,9 +141,25 @@ class Relay:
         finally:
             if not waiting.done.done():
                 waiting.done.set_exception(failure)
-            self._running -= 1
-            self._dispatch()
+
+    def _ended(self, waiting: _Waiting, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._running -= 1
+        self._jobs -= _of_job(waiting)
+        self._dispatch()
+
+
+def _of_job(waiting: _Waiting) -> bool:
+    return waiting.urgency is Urgency.JOB
 
 
 def _wanted(waiting: _Waiting) -> bool:
     return not waiting.done.done()
+
+
+def _wanted_of_job(waiting: _Waiting) -> bool:
+    return _of_job(waiting) and _wanted(waiting)
+
+
+def _wanted_of_others(waiting: _Waiting) -> bool:
+    return not _of_job(waiting) and _wanted(waiting)

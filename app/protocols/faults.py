@@ -12,6 +12,9 @@ from app.domain.errors import (
     DeadlineExceeded,
     EndedByOperator,
     EngineFailure,
+    IdempotencyConflict,
+    JobNotDone,
+    JobsUnavailable,
     ModelConflict,
     ModelStoreError,
     ModelUnavailable,
@@ -22,9 +25,12 @@ from app.domain.errors import (
     ServerEnding,
     SpeechError,
     StorageFull,
+    UnknownJob,
     UnknownModel,
+    UnknownUpload,
     UnknownVocabulary,
     UnknownVoice,
+    UploadConflict,
     UploadTooLarge,
     UploadTooSlow,
     VocabulariesUnavailable,
@@ -41,10 +47,15 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
         UnknownVoice: 404,
         UnknownVocabulary: 404,
         NotRunning: 404,
+        UnknownJob: 404,
+        UnknownUpload: 404,
         UploadTooSlow: 408,
         ModelConflict: 409,
         VoiceExists: 409,
         VocabularyExists: 409,
+        JobNotDone: 409,
+        UploadConflict: 409,
+        IdempotencyConflict: 422,
         UploadTooLarge: 413,
         AudioTooLong: 413,
         RequestError: 400,
@@ -54,6 +65,7 @@ STATUS: MappingProxyType[type[SpeechError], int] = MappingProxyType(
         ModelStoreError: 503,
         VoicesUnavailable: 503,
         VocabulariesUnavailable: 503,
+        JobsUnavailable: 503,
         EndedByOperator: 503,
         ServerEnding: 503,
         StorageFull: 507,
@@ -105,7 +117,7 @@ def headers_of(error: SpeechError) -> dict[str, str]:
         # Of more than that they make a second or two, and would come in vain.
         return {"retry-after": str(after), "x-should-retry": "true" if after <= _LONGEST_RETRY else "false"}
     # OpenAI's clients retry a 409 and a 5xx unless told not to; these would only repeat.
-    if isinstance(error, DeadlineExceeded | ModelConflict | EndedByOperator):
+    if isinstance(error, DeadlineExceeded | ModelConflict | EndedByOperator | JobNotDone):
         return {"x-should-retry": "false"}
     if isinstance(error, StorageFull):
         return {"retry-after": str(STORAGE_RETRY_SECONDS), "x-should-retry": "true"}

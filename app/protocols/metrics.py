@@ -10,6 +10,7 @@ from app.service.auth import METRICS_PATH
 from app.service.lifecycle import Lifecycle
 from app.service.metrics.cards import Cards
 from app.service.metrics.exposition import exposed
+from app.service.metrics.jobs import jobs_standing
 from app.service.metrics.meter import PrometheusMeter
 from app.service.metrics.states import standing
 from app.service.service import SpeechService
@@ -33,6 +34,6 @@ async def metrics(request: Request, _key: Key) -> Response:
     meter: PrometheusMeter = request.app.state.metrics
     lifecycle: Lifecycle = request.app.state.lifecycle
     cards: Cards = request.app.state.cards
-    now = standing(service, cards, draining=lifecycle.draining)
+    now = standing(service, cards, await jobs_standing(service), draining=lifecycle.draining)
     content, media_type = await exposed(meter, now, request.headers.get("accept", ""))
     return Response(content, headers={"content-type": media_type})

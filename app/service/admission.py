@@ -57,7 +57,7 @@ class Ticket:
         self._deadline = math.inf
         self._known = False
         self._expected = 0.0
-        self._failure: SpeechError | None = None
+        self._failure: Exception | None = None
         self._steps: set[asyncio.Timeout] = set()
         self._goodbyes: list[Callable[[], None]] = []
         self._regrets: list[Callable[[Exception], None]] = []
@@ -127,7 +127,7 @@ class Ticket:
 
         Raises:
             DeadlineExceeded: it was not ready.
-            SpeechError: what `fail` was told.
+            Exception: what `fail` was told.
         """
         left = 0.0 if self._failure else self._deadline - time.monotonic()
         limit = asyncio.timeout(None if left == math.inf else left)
@@ -150,11 +150,11 @@ class Ticket:
         """Wait until it fails.
 
         Raises:
-            SpeechError: what `fail` was told.
+            Exception: what `fail` was told.
         """
         await self.in_time(asyncio.Event().wait())
 
-    def fail(self, failure: SpeechError) -> None:
+    def fail(self, failure: Exception) -> None:
         """Have the request fail: what it is at, or its next step."""
         self._failure = self._failure or failure
         for limit in self._steps:
@@ -204,7 +204,7 @@ class Admission:
     """The door. Belongs to one event loop."""
 
     def __init__(self, *, max_requests: int, max_wait: float, timeout: float, keys: int = 0) -> None:
-        """`max_wait` and `timeout` are in seconds: of waiting for others, and for a request in all.
+        """`max_wait` and `timeout` are in seconds: of waiting for others, and for a request in all (math.inf: any).
 
         Where there are several `keys`, places are kept free for each, so that one cannot take them all.
         """

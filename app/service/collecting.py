@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Self
 
 from app.audio.recording import Recording
 from app.domain.options import RecognitionOptions
@@ -18,24 +20,37 @@ SINGLE_CHANNEL = "single_channel"
 """Warning: channels were to be kept apart, and there is one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a transcript is of: so many seconds of sound, whose times are to be multiplied by `time_scale` to be on the
+    container's clock, and what a reader should know of it. `split`: its channels are kept apart."""
+
+    duration: float
+    time_scale: float = 1.0
+    split: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, recording: Recording, options: RecognitionOptions, *, split: bool) -> Self:
+        """What is known of a recording."""
+        single = (SINGLE_CHANNEL,) if options.split_channels and recording.channels == 1 else ()
+        return cls(recording.duration, recording.time_scale, split, (*recording.warnings, *single))
+
+
 class Collecting:
     """A transcript in the making. Its segments are on the container's clock. `masker` masks what goes to the caller;
     None: nothing is masked."""
 
-    def __init__(
-        self, model: str, recording: Recording, options: RecognitionOptions, *, split: bool, masker: Masker | None
-    ) -> None:
+    def __init__(self, model: str, basis: Basis, options: RecognitionOptions, *, masker: Masker | None) -> None:
         self._model = model
-        self._hiding = Hiding(masker, apart=split) if masker is not None else None
-        self._split = split
-        self._scale = recording.time_scale
-        self._duration = recording.duration * self._scale
+        self._hiding = Hiding(masker, apart=basis.split) if masker is not None else None
+        self._split = basis.split
+        self._scale = basis.time_scale
+        self._duration = basis.duration * self._scale
         self._options = options
         self._languages: Counter[str] = Counter()
         self._corrected: Counter[str] = Counter()
-        self._warnings = list(recording.warnings)
-        if options.split_channels and recording.channels == 1:
-            self._warnings.append(SINGLE_CHANNEL)
+        self._warnings = list(basis.warnings)
         self._segments: list[Segment] = []
         self._texts: list[str] = []
         self._usage = Usage(self._duration)

@@ -1,10 +1,15 @@
-"""SQLite files of what callers leave here, one for each kind: made, opened, migrated, and swept of what was deleted."""
+"""Databases of what callers leave here, one for each kind: made, opened, migrated, and swept of what was deleted.
+
+Each is a file of SQLite's. What several servers on different machines share may be in PostgreSQL instead.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sqlite3
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -19,28 +24,53 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from app.domain.errors import SpeechError
+from app.domain.errors import ConfigUnusable, SpeechError
 
 BUSY_SECONDS = 2.0
 """How long a transaction waits for another program's; nothing else of the database goes on meanwhile."""
-_BEGIN = "sqlite_begin"
+_BEGIN = "begin"
 """The execution option that says how a transaction begins."""
+_HELD = "is held by another program; try again"
+_FULL = "cannot grow: the disk is full"
 _REASONS: MappingProxyType[str, str] = MappingProxyType(
     {
-        "SQLITE_BUSY": "is held by another program; try again",
-        "SQLITE_LOCKED": "is held by another program; try again",
-        "SQLITE_FULL": "cannot grow: the disk is full",
+        "SQLITE_BUSY": _HELD,
+        "SQLITE_LOCKED": _HELD,
+        "SQLITE_FULL": _FULL,
         "SQLITE_READONLY": "cannot be written to",
         "SQLITE_NOTADB": "is damaged",
         "SQLITE_CORRUPT": "is damaged",
+        "55P03": _HELD,  # lock_not_available
+        "53100": _FULL,  # disk_full
+        "25006": "cannot be written to",  # read_only_sql_transaction
+        "42501": "cannot be written to",  # insufficient_privilege
+        "08": "cannot be reached",
+        "57P": "cannot be reached",  # it ends, has crashed, or starts
     }
 )
-"""What is said of SQLite's errors, by the beginnings of their names."""
+"""What is said of errors, by the beginnings of SQLite's names for them and of PostgreSQL's (SQLSTATE)."""
+_POSTGRESQL: MappingProxyType[str, str | int] = MappingProxyType(
+    {
+        "connect_timeout": 10,
+        "keepalives_idle": 5,  # a server that is gone without a word is noticed
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+        "application_name": "speech-server",
+    }
+)
+"""How connections are made, unless the address says otherwise."""
+_DRIVERS = frozenset({"sqlite", "postgresql+psycopg"})
+_SIZE = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+_MEMORY_BYTES = 1 << 28
+"""VACUUM copies everything: in memory, where a file of that would be one more to sweep, but not more than this."""
+_FORGOTTEN_MS = 15_000
+"""After so long PostgreSQL ends the transaction of a client from which nothing more is heard, and so its lock."""
 
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
@@ -50,28 +80,58 @@ _logger = logging.getLogger(__name__)
 class Holding:
     """What a database holds: what messages call `one` and `many` of it, and where its `migrations` (alembic's) are.
 
-    `unavailable` is the error that says that the database cannot be used.
+    `unavailable` is the error that says that the database cannot be used; `full`, where there is one, that its disk is.
     """
 
     one: str
     many: str
     migrations: str
     unavailable: type[SpeechError]
+    full: type[SpeechError] | None = None
+
+
+def database_url(said: str, setting: str) -> URL:
+    """The address of a database as SQLAlchemy writes it, which `setting` (its name is for errors) gives.
+
+    Raises:
+        ConfigUnusable: it is none, is of a database that this server cannot use, or what speaks to it is not installed.
+    """
+    try:
+        url = make_url(said)
+        dialect = url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        told = f"{setting} is no address of a database such as postgresql+psycopg://user:password@host/name."
+        raise ConfigUnusable(told) from None  # the cause may quote a part of the password
+    if url.drivername not in _DRIVERS:
+        told = f"{setting}: {url.drivername} is not supported, only sqlite:////folder/file and postgresql+psycopg://."
+        raise ConfigUnusable(told)
+    try:
+        dialect.import_dbapi()
+    except ImportError as error:
+        told = f"{setting}: {url.drivername} needs a package that is missing: pip install -r requirements-postgres.txt."
+        raise ConfigUnusable(told) from error
+    if url.drivername == "sqlite" and (url.query or url.database in (None, "", ":memory:")):
+        raise ConfigUnusable(f"{setting} must name a file of SQLite's, and nothing else: sqlite:////folder/jobs.db.")
+    return url
 
 
 class Database:
-    """A file, and the one thread in which every transaction on it runs.
+    """A database, and the one thread in which every transaction on it runs.
 
-    The file is opened at the first transaction, and anew after one that failed. Each method raises `unavailable` of the
-    holding where it cannot be used.
+    It is opened at the first transaction, and anew after one that failed. Each method raises `unavailable` (or `full`)
+    of the holding where it cannot be used. Whatever the database: of transactions that write, one runs at a time, those
+    of other programs included, each sees all that was written before, and what is committed is on disk.
     """
 
-    def __init__(self, path: Path, holding: Holding, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """`path` need not exist yet; `busy_seconds` is how long a transaction waits for another program's."""
-        self._path = path
+    def __init__(self, place: Path | URL, holding: Holding, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        """A file that need not exist yet, or an address (`database_url`'s); `busy_seconds` is how long a transaction
+        waits for another program's."""
+        self._url = URL.create("sqlite", database=str(place)) if isinstance(place, Path) else place
+        self._path = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self._holding = holding
         self._busy_seconds = busy_seconds
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
+        named = holding.many if self._path is None else self._path.stem
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=named)
         self._engine: Engine | None = None  # touched by the thread only, like the next
         self._file: tuple[int, int] | None = None
 
@@ -87,8 +147,14 @@ class Database:
         """What `work` returns, in a transaction of its own; `sweeps`: nothing of deleted rows is left afterwards."""
         return await self._run(work, writes=True, sweeps=sweeps)
 
+    async def sweep(self, most_bytes: int | None = None) -> bool:
+        """Leave nothing of deleted rows in a file of SQLite's, unless it is larger; False: something may be left."""
+        loop = asyncio.get_running_loop()
+        named = copy_context().run
+        return await loop.run_in_executor(self._thread, named, partial(self._sweep, most_bytes))
+
     async def close(self) -> None:
-        """Close the file. Nothing may be asked afterwards."""
+        """Close it. Nothing may be asked afterwards."""
         self._thread.submit(self._dispose)
         await asyncio.to_thread(self._thread.shutdown)
 
@@ -107,13 +173,22 @@ class Database:
         except (DBAPIError, OSError) as error:
             self._dispose()  # so that the next call finds what was mended
             raise _unavailable(error, self._holding) from error
-        if sweeps:
+        if sweeps and self._path is not None:
             sweep(engine, self._holding)
         return result
 
+    def _sweep(self, most_bytes: int | None) -> bool:
+        try:
+            return self._path is None or sweep(self._opened(), self._holding, most_bytes)
+        except (DBAPIError, OSError) as error:
+            self._dispose()
+            raise _unavailable(error, self._holding) from error
+
     def _opened(self) -> Engine:
         """The file as it lies there now: SQLite would go on writing to one that was removed or replaced."""
-        if self._engine is None or self._file != _identity(self._path):
+        if self._path is None:
+            self._engine = self._engine or _open_server(self._url, self._holding, self._busy_seconds)
+        elif self._engine is None or self._file != _identity(self._path):
             self._dispose()
             self._engine = _open(self._path, self._holding, self._busy_seconds)
             self._file = _identity(self._path)
@@ -125,21 +200,28 @@ class Database:
             self._engine = None
 
 
-def sweep(engine: Engine, holding: Holding) -> None:
+def sweep(engine: Engine, holding: Holding, most_bytes: int | None = None) -> bool:
     """Leave nothing of deleted rows in the database's files; where that cannot be done now, the log says so.
+
+    False: something may be left, since it cannot be done, or the file is larger than `most_bytes`.
 
     SQLite zeroes what it deletes, but not the copies that it leaves behind when it shares rows out among pages anew.
     So everything is written afresh, and the write-ahead log is emptied.
     """
     try:
         with engine.execution_options(**{_BEGIN: ""}).connect() as connection:
-            connection.exec_driver_sql("VACUUM")
+            size = connection.exec_driver_sql(_SIZE).scalar_one()
+            afresh = most_bytes is None or size <= most_bytes
+            if afresh:
+                connection.exec_driver_sql(f"PRAGMA temp_store = {'FILE' if size > _MEMORY_BYTES else 'MEMORY'}")
+                connection.exec_driver_sql("VACUUM")
             held, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
         reason = "another program reads the database" if held else ""
     except DBAPIError as error:
-        reason = str(error.orig)
+        afresh, reason = False, str(error.orig)
     if reason:
         _logger.warning("traces of a deleted %s are left until the next one is deleted: %s", holding.one, reason)
+    return afresh and not reason
 
 
 def _open(path: Path, holding: Holding, busy_seconds: float) -> Engine:
@@ -162,9 +244,39 @@ def _open(path: Path, holding: Holding, busy_seconds: float) -> Engine:
     )
     event.listen(engine, "connect", partial(_prepare, busy_seconds=busy_seconds))
     event.listen(engine, "begin", _begin)
+    return _migrated(engine, holding)
+
+
+def _open_server(url: URL, holding: Holding, busy_seconds: float) -> Engine:
+    """The database of a PostgreSQL server, with the tables of this version. Raises as `_open`."""
+    limits = {
+        "lock_timeout": round(busy_seconds * 1000),
+        "idle_in_transaction_session_timeout": _FORGOTTEN_MS,
+        "synchronous_commit": "on",
+        "default_transaction_isolation": "read\\ committed",
+    }
+    own, set_here = url.query.get("options", ""), " ".join(f"-c {name}={value}" for name, value in limits.items())
+    asked: dict[str, object] = {name: said for name, said in _POSTGRESQL.items() if name not in url.query}
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,  # the server may have been started anew
+        hide_parameters=True,
+        connect_args={**asked, "options": f"{own} {set_here}".strip()},
+    )
+    event.listen(engine, "begin", partial(_begin_in_turn, turn=zlib.crc32(holding.many.encode())))
+    return _migrated(engine, holding)
+
+
+def _migrated(engine: Engine, holding: Holding) -> Engine:
     try:
-        with _writing(engine).begin() as connection:
-            _migrate(connection, holding)
+        with engine.begin() as connection:  # which another program that writes does not keep from reading
+            current = _is_current(connection, holding)
+        if not current:
+            with _writing(engine).begin() as connection:
+                _migrate(connection, holding)
     except BaseException:
         engine.dispose()
         raise
@@ -178,9 +290,18 @@ def _writing(engine: Engine) -> Engine:
 
 def _unavailable(error: DBAPIError | OSError, holding: Holding) -> SpeechError:
     """What the caller may know of the error."""
-    name = str(getattr(error.orig, "sqlite_errorname", "")) if isinstance(error, DBAPIError) else ""
-    reason = next((said for beginning, said in _REASONS.items() if name.startswith(beginning)), "cannot be used")
-    return holding.unavailable(f"The database of {holding.many} {reason}. The server's log says more.")
+    reason = _reason(error)
+    kind = holding.full if reason == _FULL and holding.full is not None else holding.unavailable
+    return kind(f"The database of {holding.many} {reason}. The server's log says more.")
+
+
+def _reason(error: DBAPIError | OSError) -> str:
+    if isinstance(error, OSError):
+        return _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else "cannot be used"
+    name = str(getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or "")
+    known = next((said for beginning, said in _REASONS.items() if name.startswith(beginning)), None)
+    lost = error.connection_invalidated or (not name and not isinstance(error.orig, sqlite3.Error))
+    return known or ("cannot be reached" if lost else "cannot be used")
 
 
 def _prepare(raw: sqlite3.Connection, _entry: ConnectionPoolEntry, *, busy_seconds: float) -> None:
@@ -190,9 +311,16 @@ def _prepare(raw: sqlite3.Connection, _entry: ConnectionPoolEntry, *, busy_secon
         "journal_mode = WAL",
         "secure_delete = ON",
         "foreign_keys = ON",
-        "temp_store = MEMORY",  # VACUUM makes a copy of everything, and a file of it would be one more to sweep
+        "temp_store = MEMORY",
     ):
         raw.execute(f"PRAGMA {setting}")
+
+
+def _begin_in_turn(connection: Connection, *, turn: int) -> None:
+    """As SQLite does: PostgreSQL would have several transactions write at once, and what one reads change meanwhile."""
+    writes = bool(connection.get_execution_options().get(_BEGIN))
+    snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn})" if writes else snapshot)
 
 
 def _begin(connection: Connection) -> None:
@@ -202,14 +330,26 @@ def _begin(connection: Connection) -> None:
 
 def _migrate(connection: Connection, holding: Holding) -> None:
     """Bring the tables up to this version's, inside the transaction that has begun."""
-    config = Config()
-    config.set_main_option("script_location", holding.migrations)
-    config.attributes["connection"] = connection
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if not _is_current(connection, holding):  # another program may have done it meanwhile
+        config = _migrations(holding)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _is_current(connection: Connection, holding: Holding) -> bool:
+    """Whether the tables are this version's. Raises `unavailable` of the holding where they are a newer one's."""
+    scripts = ScriptDirectory.from_config(_migrations(holding))
+    known = {script.revision for script in scripts.walk_revisions()}
     present = set(MigrationContext.configure(connection).get_current_heads())
     if not present <= known:
         raise holding.unavailable(f"The database of {holding.many} was made by a newer version of this server.")
-    command.upgrade(config, "head")
+    return present == set(scripts.get_heads())
+
+
+def _migrations(holding: Holding) -> Config:
+    config = Config()
+    config.set_main_option("script_location", holding.migrations)
+    return config
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -15,13 +15,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANY_ORIGIN = "*"
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """Those that there are routes for."""
 TOLD_HEADERS = (
     "x-request-id",
     "x-asr-model",
     "retry-after",
     "x-should-retry",
+    "location",
+    *(f"upload-{what}" for what in ("offset", "length", "defer-length", "metadata", "expires")),
+    *(f"tus-{what}" for what in ("resumable", "version", "extension", "max-size", "checksum-algorithm")),
     *(f"x-ratelimit-{which}-{what}" for which in ("limit", "remaining", "reset") for what in ("requests", "tokens")),
 )
 """What scripts may read of an answer beside its type and body."""

@@ -5,85 +5,39 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from app.audio.declared import DeclaredSound
-from app.audio.decoding import DecoderPool
-from app.audio.fetching.fetcher import Fetcher
+from app.audio.recording import Recording
 from app.audio.storing import room_for_recording
-from app.domain.errors import BadAudio, ModelUnavailable, UnsupportedFeature
-from app.domain.meters import NO_METER, Meter
+from app.domain.errors import ModelUnavailable, UnknownModel
 from app.domain.options import LiveOptions, RecognitionOptions
-from app.domain.speakers import Voiceprint
 from app.domain.transcript import Segment, Spoken, Transcript
-from app.service.admission import Admission, Caller, Ticket
+from app.service import logs
+from app.service.admission import Caller, Ticket
+from app.service.equipped import LOADING, EquippedService
+from app.service.jobs.job import Kept
 from app.service.languages import LEADING_SECONDS, HeardLanguage, heard_language
-from app.service.live import LiveAdmission, LiveTools, live_stream
-from app.service.loading import compute_threads
-from app.service.models import Models
-from app.service.quotas import Quotas, sound_of
-from app.service.running import Register
+from app.service.live import LiveTools, live_stream
+from app.service.partial import partial_transcript
+from app.service.quotas import sound_of
+from app.service.remembering import Memory, Watch
+from app.service.residents import Loaded
 from app.service.transcription import Tools, Transcription
-from app.settings import Settings
+from app.service.working import JobWork
 from app.streaming.stream import LiveStream
-
-if TYPE_CHECKING:
-    from app.pipeline.diarization.diarizer import Diarizer
 
 _Given = ParamSpec("_Given")
 _Drawn = TypeVar("_Drawn")
-LOADING: Final = "The model is still loading."
+JOBS: Final = "/v1/jobs"
+"""The path that jobs are worked on under, whatever protocol they were asked in."""
 
 
-class RecognisingService:
-    """The half of the service that recognises. The other, SpeechService, sees to the models."""
-
-    def __init__(self, settings: Settings, meter: Meter = NO_METER) -> None:
-        """`meter` is told what is worth counting."""
-        self.settings = settings
-        self.meter = meter
-        self.running = Register(meter, transcripts=settings.log_transcripts)
-        self._decoders = DecoderPool(
-            workers=settings.threads,
-            temp_dir=settings.temp_dir,
-            max_seconds=settings.max_audio_seconds,
-            timeout=settings.decode_timeout_seconds,
-            meter=meter,
-        )
-        self._fetcher = Fetcher(
-            networks=settings.audio_address_networks,
-            max_bytes=settings.max_audio_size,
-            seconds=settings.audio_address_seconds,
-            idle_seconds=settings.upload_idle_seconds,
-        )
-        # Detection is short beside recognition; on threads of its own it never waits for a call to end.
-        self._detection = compute_threads("detect", settings.threads)
-        # And live speech never waits for an hour of sound to be gone through.
-        self._listening = compute_threads("listen", settings.threads)
-        self._models = Models(settings, self._detection, meter)
-        self._admission = Admission(
-            max_requests=settings.max_requests,
-            max_wait=settings.max_wait_seconds,
-            timeout=settings.request_timeout_seconds,
-            keys=len(settings.keys),
-        )
-        self._live = LiveAdmission(settings.max_live_streams, len(settings.keys))
-        self.quotas = Quotas.of(settings)
-
-    # --- recognition --------------------------------------------------------------------------------------------------
-
-    def admit(self, caller: Caller) -> Ticket:
-        """A place for a request; to be asked before its body is read. Leaving the ticket frees the place.
-
-        Raises:
-            Overloaded: it would wait too long, there is no place, or its caller has made as many as it may.
-        """
-        with self.running.refusing(caller):
-            ticket = self.quotas.request(caller, self._admission.enter)
-        self.running.admit(ticket)
-        return ticket
+class RecognisingService(EquippedService):
+    """The part of the service that recognises. Another, SpeechService, sees to the models."""
 
     @asynccontextmanager
     async def fetched(self, url: str, ticket: Ticket, *, param: str = "audio_address") -> AsyncGenerator[Path, None]:
@@ -137,6 +91,52 @@ class RecognisingService:
         ticket.begin(streamed=True)
         return self._work(path, model, options, ticket, declared, early=early)
 
+    async def work_on(  # noqa: PLR0917 - a job is more than a request
+        self,
+        path: Path,
+        model: str,
+        options: RecognitionOptions,
+        owner: str,
+        declared: DeclaredSound | None,
+        memory: Memory,
+        watch: Watch,
+        *,
+        name: str = "-",
+    ) -> Transcript:
+        """A job's recording's transcript, in its own time, behind everybody else, however often it was interrupted.
+
+        `owner` is a Caller's key, in whose name it is; `name` what the job is called among what runs. What `memory` has
+        is not done again; its sound counts when it is planned. Other arguments are those of `transcribe`.
+
+        Raises:
+            EndedByOperator: somebody who runs this server ended it.
+            SpeechError: any leaf; text never goes missing from a success.
+            Exception: what `memory` raises.
+        """
+        caller = Caller(owner, request_id=name, path=JOBS)
+        with logs.named(name), self._job_admission.enter(caller) as ticket:
+            self.running.admit(ticket)
+            ticket.begin()
+            job = JobWork(memory, watch)
+            async with aclosing(self._work(path, model, options, ticket, declared, job=job)) as work:
+                async for item in work:
+                    if isinstance(item, Transcript):
+                        return item
+        raise AssertionError("a recognition ends with its transcript")
+
+    async def partial(self, kept: Kept, model: str, options: RecognitionOptions) -> Transcript:
+        """What can be read of a job's recording, of which so much is kept; see partial_transcript.
+
+        Raises:
+            UnknownModel: the model with this id does not answer here now.
+            EngineFailure: the punctuation model failed.
+        """
+        able = next((served.capabilities for served in self._models.served() if served.id == model), None)
+        if able is None:
+            raise UnknownModel(f"{model} does not answer here now.", param="model")
+        writing = self._models.writing
+        return await self._job_tools.read(partial(partial_transcript, kept, model, options, able, writing))
+
     async def drawing(self, draw: Callable[_Given, _Drawn], *given: _Given.args, **named: _Given.kwargs) -> _Drawn:
         """What `draw` makes of a transcript for its protocol. In a thread: a day of words takes a second to draw, and
         the loop has live sessions to serve."""
@@ -160,7 +160,7 @@ class RecognisingService:
             tools = self._ready_tools()
             running.step = "decode"
             decoding = self._decoders.decode(path, declared, leading=LEADING_SECONDS)
-            with await ticket.in_time(decoding) as recording:
+            with loaded.computing.presence.staying(), await ticket.in_time(decoding) as recording:
                 self.quotas.sound(ticket, recording.duration)
                 running.step, running.audio = "detect", recording.duration
                 heard = await heard_language(recording, tools, loaded, ticket)
@@ -225,6 +225,7 @@ class RecognisingService:
         declared: DeclaredSound | None = None,
         *,
         early: bool = False,
+        job: JobWork | None = None,
     ) -> AsyncGenerator[Segment | Spoken | Transcript, None]:
         working = self.running.working(ticket, model)
         with ticket.worked_on(), working as running, self._models.using(model) as resident:
@@ -233,89 +234,45 @@ class RecognisingService:
             if options.speakers is not None and not options.split_channels:
                 self.check_speakers()
             running.step = "decode"
-            recording = await ticket.in_time(self._decoders.decode(path, declared, split=options.split_channels))
-            running.step, running.audio = "detect", recording.duration
-            with recording:
-                self.quotas.sound(ticket, sound_of(recording))
-                work = Transcription(tools, loaded.recognizer, loaded.batcher, options, ticket, early=early)
-                async with aclosing(work.run(recording)) as items:
-                    async for item in items:
-                        if isinstance(item, Transcript):
-                            self.running.tell(item.text)
-                            running.told = True
-                        yield item
+            # From here on: what is recognised in a moment must not find a job's long call in the way.
+            with nullcontext() if job else loaded.computing.presence.staying():
+                recording = await ticket.in_time(self._decoded(path, declared, options, job))
+                running.step, running.audio = "detect", recording.duration
+                with recording:
+                    work = self._transcription(recording, tools, loaded, options, ticket, early=early, job=job)
+                    async with aclosing(work.run(recording)) as items:
+                        async for item in items:
+                            if isinstance(item, Transcript):
+                                self.running.tell(item.text)
+                                running.told = True
+                            yield item
 
-    def _ready_tools(self) -> Tools:
-        models = self._models
-        if models.detector is None:
-            raise ModelUnavailable(LOADING)
-        return Tools(
-            models.detector,
-            self._detection,
-            models.writing,
-            self.settings.max_segment_sec,
-            models.diarizer,
-            self.meter,
-        )
+    async def _decoded(
+        self, path: Path, declared: DeclaredSound | None, options: RecognitionOptions, job: JobWork | None
+    ) -> Recording:
+        if job is None:
+            return await self._decoders.decode(path, declared, split=options.split_channels)
+        job.watch.at("decode")
+        recording = await self._job_tools.decode(path, declared, split=options.split_channels)
+        job.watch.lasts(recording.duration * recording.time_scale)
+        return recording
 
-    # --- speakers -----------------------------------------------------------------------------------------------------
-
-    @property
-    def tells_speakers(self) -> bool:
-        """Whether speakers can be told apart."""
-        return self._models.diarizer is not None
-
-    def check_speakers(self, *, param: str | None = None) -> None:
-        """Make sure that speakers can be told apart. `param` is the field that asks for it, for errors.
-
-        Raises:
-            UnsupportedFeature, ModelUnavailable: they cannot.
-        """
-        self._speaker_tools(param)
-
-    @property
-    def encoder_id(self) -> str:
-        """The model that makes voiceprints.
-
-        Raises:
-            UnsupportedFeature, ModelUnavailable: there is none.
-        """
-        return self._speaker_tools().encoder_id
-
-    @property
-    def voice_threshold(self) -> float:
-        """The least similarity at which a known voice is recognised."""
-        return self.settings.voice_threshold
-
-    async def voiceprint(
-        self, path: Path, ticket: Ticket, declared: DeclaredSound | None = None, param: str = "file"
-    ) -> Voiceprint:
-        """What the one voice in the recording at `path` sounds like; `param` names it in errors.
-
-        Raises:
-            SpeechError: any leaf; AudioTooShort where there is hardly any speech, InvalidParameter where several speak.
-        """
-        tools, diarizer = self._ready_tools(), self._speaker_tools()
-        with ticket.worked_on(), self.running.working(ticket, diarizer.encoder_id, voice=True) as running:
-            running.step = "decode"
-            try:
-                recording = await ticket.in_time(self._decoders.decode(path, declared))
-            except BadAudio as error:
-                raise type(error)(error.message, param=param) from error
-            running.step, running.audio = "detect", recording.duration
-            with recording:
-                self.quotas.sound(ticket, recording.duration)
-                spans = await ticket.in_time(tools.spans(recording, RecognitionOptions()))
-                ticket.worked, running.step = True, "recognise"
-                voiceprint = await ticket.in_time(diarizer.voiceprint(recording, spans, param=param))
-            running.told = True
-            return voiceprint
-
-    def _speaker_tools(self, param: str | None = None) -> Diarizer:
-        if self._models.diarizer is not None:
-            return self._models.diarizer
-        if self.settings.speaker_diarization == "off":
-            told = "Speakers are not told apart on this server (SPEAKER_DIARIZATION=off)."
-            raise UnsupportedFeature(told, param=param)
-        failure = self._models.speakers_failure
-        raise ModelUnavailable(failure.message if failure else LOADING)
+    def _transcription(
+        self,
+        recording: Recording,
+        tools: Tools,
+        loaded: Loaded,
+        options: RecognitionOptions,
+        ticket: Ticket,
+        *,
+        early: bool,
+        job: JobWork | None,
+    ) -> Transcription:
+        """The work on a recording, whose sound counts from here on; of a job, once."""
+        if job is None or job.memory.plan(0) is None:
+            self.quotas.sound(ticket, sound_of(recording))
+        recognizer, batcher = loaded.recognizer, loaded.batcher
+        if job is None:
+            return Transcription(tools, recognizer, batcher, options, ticket, early=early)
+        tools = self._job_tools.of(tools)
+        return Transcription(tools, recognizer, batcher, options, ticket, memory=job.memory, watch=job.watch)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextvars import Context
 
 from app.domain.errors import EngineFailure, ModelUnavailable, SpeechError
@@ -15,16 +15,22 @@ from app.domain.meters import NO_METER, Meter
 from app.modelstore.selection import Choice
 from app.pipeline.hotwords.parsing import parse_hotwords
 from app.service import leftovers
+from app.service.equipped import LOADING
 from app.service.improving import Improvement
+from app.service.jobs.job import Face
+from app.service.jobs.jobs import Jobs
+from app.service.jobs.messages import Drawer
 from app.service.models import ModelState
-from app.service.recognising import LOADING, RecognisingService
+from app.service.recognising import RecognisingService
 from app.service.residents import ServedModel
+from app.service.resumable.store import UploadStore
 from app.service.vocabularies.store import VocabularyStore
 from app.service.voices.store import VoiceStore
 from app.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
+_HOUR = 3600.0
 _SLACK_SECONDS = 3600.0
 _ID = re.compile(r"vocab_\w+|[0-9a-f]{32}")
 """What a stored vocabulary is called here, and at Alibaba Cloud, from where clients may bring ids."""
@@ -36,8 +42,10 @@ class SpeechService(RecognisingService):
     Here are its life, its models and what is stored; what becomes of a recording is in RecognisingService.
     """
 
-    def __init__(self, settings: Settings, meter: Meter = NO_METER) -> None:
-        """`meter` is told what is worth counting."""
+    def __init__(
+        self, settings: Settings, meter: Meter = NO_METER, drawers: Mapping[Face, Drawer] | None = None
+    ) -> None:
+        """`meter` is told what is worth counting; `drawers` draw what owners of jobs are told at their webhooks."""
         super().__init__(settings, meter)
         self.failure: SpeechError | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -49,6 +57,12 @@ class SpeechService(RecognisingService):
             max_vocabularies=settings.max_vocabularies,
             max_hotwords=settings.max_hotwords,
         )
+        self.uploads = UploadStore(
+            settings.jobs_folder / "uploads",
+            max_bytes=settings.max_job_audio_size,
+            retention_seconds=settings.upload_retention_hours * _HOUR,
+        )
+        self.jobs = Jobs(self, settings, meter, drawers=drawers, sweeps={"resumable uploads": self.uploads.sweep})
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -80,9 +94,12 @@ class SpeechService(RecognisingService):
             _logger.warning("%s would be the better model here, but %s", model_id, reason)
         self._improve()
         self._begin(self._models.load_more())
+        self.jobs.start()
 
     async def close(self) -> None:
-        """End the decoders and free the models. Requests in progress must have ended."""
+        """End the decoders and free the models. Requests in progress must have ended; jobs are put back."""
+        await self.jobs.close()
+        await self.close_job_tools()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

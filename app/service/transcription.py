@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,8 +28,12 @@ from app.pipeline.relaying import Relay
 from app.pipeline.segmentation import MAX_SILENCE, Cut, cut
 from app.pipeline.text.masking import Masker
 from app.pipeline.text.writing import Writer, Writing, Written
+from app.pipeline.turns import Urgency
 from app.service.admission import Ticket
-from app.service.collecting import Collecting
+from app.service.collecting import Basis, Collecting
+from app.service.jobs.job import Plan, Step
+from app.service.partial import said_by
+from app.service.remembering import Memory, PiecesOf, Watch
 
 if TYPE_CHECKING:
     from app.pipeline.diarization.diarizer import Diarization, Diarizer
@@ -44,7 +48,8 @@ width of a mark depends on what follows it."""
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every request works with. `detection` are the threads for everything but recognition."""
+    """What every request works with. `detection` are the threads for everything but recognition; `helpers` those for
+    what is short and still too long for the event loop (None: asyncio's)."""
 
     detector: VoiceActivityDetector
     detection: Executor
@@ -52,6 +57,13 @@ class Tools:
     max_segment: float
     diarizer: Diarizer | None = None
     meter: Meter = NO_METER
+    helpers: Executor | None = None
+
+    async def aside(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns or raises, on a helper thread."""
+        if self.helpers is None:
+            return await asyncio.to_thread(call)
+        return await asyncio.get_running_loop().run_in_executor(self.helpers, call)
 
     async def spans(self, sound: Sound, options: RecognitionOptions) -> list[SpeechSpan]:
         """Where there is speech."""
@@ -67,8 +79,8 @@ class _Part:
     """Sound that is recognised by itself: the whole recording, or a channel with its speaker. `work` is by piece."""
 
     sound: Sound
-    spans: list[SpeechSpan]
-    cuts: list[Cut]
+    spans: Sequence[SpeechSpan]
+    cuts: Sequence[Cut]
     recognition: Recognition
     work: list[float]
     speaker: Speaker | None = None
@@ -86,15 +98,23 @@ class Transcription:
         ticket: Ticket,
         *,
         early: bool = False,
+        memory: Memory | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """`early`: text is wanted as soon as it is known, as Spoken. (Not where channels are kept apart: what each says
-        is put in order by segments; nor where terms are masked: one may have begun.)"""
+        is put in order by segments; nor where terms are masked: one may have begun.)
+
+        `memory` is a job's, which is behind everybody else: what is kept there is not done again, and the transcript is
+        the same however often it was interrupted. `watch` is told what it is at.
+        """
         self._tools = tools
         self._recognizer = recognizer
         self._batcher = batcher
         self._options = options
         self._ticket = ticket
         self._early = early and not options.masking
+        self._memory = memory
+        self._watch = watch
         self._writer = Writer(tools.writing, options, recognizer.capabilities)
 
     async def run(self, recording: Recording) -> AsyncGenerator[Segment | Spoken | Transcript, None]:
@@ -105,12 +125,15 @@ class Transcription:
         Raises:
             SpeechError: any leaf; text never goes missing from a success.
         """
+        self._at("detect")
         split = self._options.split_channels and recording.channels > 1 and CHANNELS_ALIKE not in recording.warnings
         parts = await self._parts(recording, split=split)
         diarizer = None if split else self._diarizer()
         telling_work = diarizer.work(parts[0].spans) if diarizer else 0.0
         self._ticket.expect(sum(sum(part.work) for part in parts) + telling_work)
-        result = Collecting(self._recognizer.id, recording, self._options, split=split, masker=await self._masker())
+        self._at("recognise")
+        basis = Basis.of(recording, self._options, split=split)
+        result = Collecting(self._recognizer.id, basis, self._options, masker=await self._masker())
         telling = (
             asyncio.create_task(self._tell(diarizer, parts[0], telling_work, result)) if diarizer is not None else None
         )
@@ -130,15 +153,19 @@ class Transcription:
             if telling is not None:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
-        yield await asyncio.to_thread(result.transcript)
+        yield await self._tools.aside(result.transcript)
+
+    def _at(self, step: Step) -> None:
+        if self._watch is not None:
+            self._watch.at(step)
 
     async def _ready(self, made: Callable[[], list[Segment]]) -> list[Segment]:
         """What can go to the caller. In a thread where terms are masked: the loop has live sessions to serve."""
-        return await asyncio.to_thread(made) if self._options.masking else made()
+        return await self._tools.aside(made) if self._options.masking else made()
 
     async def _masker(self) -> Masker | None:
         masking = self._options.masking
-        return await asyncio.to_thread(Masker, masking, self._tools.writing.chinese) if masking else None
+        return await self._tools.aside(partial(Masker, masking, self._tools.writing.chinese)) if masking else None
 
     def _diarizer(self) -> Diarizer | None:
         """Who tells the speakers apart, where that is wanted. (Where channels were, it may not be there.)"""
@@ -155,18 +182,19 @@ class Transcription:
 
     async def _parts(self, recording: Recording, *, split: bool) -> list[_Part]:
         if not split:
-            return [await self._part(recording, None)]
+            return [await self._part(recording, 0, recording.time_scale, None)]
         roles = self._options.channel_roles
         names = [roles[number] if number < len(roles) else None for number in range(recording.channels)]
         channels = [recording.channel(number) for number in range(recording.channels)]
         speakers = [Speaker(number, name) for number, name in enumerate(names)]
-        return [await self._part(channel, speaker) for channel, speaker in zip(channels, speakers, strict=True)]
+        return [
+            await self._part(channel, number, recording.time_scale, speaker)
+            for number, (channel, speaker) in enumerate(zip(channels, speakers, strict=True))
+        ]
 
-    async def _part(self, sound: Sound, speaker: Speaker | None) -> _Part:
-        spans = await self._ticket.in_time(self._tools.spans(sound, self._options))
-        able = self._recognizer.capabilities
-        longest = min(self._tools.max_segment, able.preferred_seconds)
-        cuts = await asyncio.to_thread(cut, sound, spans, longest, min(MAX_SILENCE, able.max_silence))
+    async def _part(self, sound: Sound, channel: int, time_scale: float, speaker: Speaker | None) -> _Part:
+        memory = None if self._memory is None else PiecesOf(self._memory, channel, self._ticket.fail)
+        plan = await self._plan(sound, channel, time_scale)
         recognition = Recognition(
             sound,
             self._recognizer,
@@ -174,9 +202,28 @@ class Transcription:
             self._options,
             key=self._ticket.key,
             following=self._early and speaker is None and self._writes_as_heard,
+            urgency=Urgency.FILE if memory is None else Urgency.JOB,
+            memory=memory,
         )
-        work = [self._batcher.work(recognition.cost(one)) for one in cuts]
-        return _Part(sound, spans, cuts, recognition, work, speaker)
+        done = frozenset(number for number in range(len(plan.cuts)) if memory and memory.heard(number) is not None)
+        work = [
+            0.0 if number in done else self._batcher.work(recognition.cost(one)) for number, one in enumerate(plan.cuts)
+        ]
+        return _Part(sound, plan.spans, plan.cuts, recognition, work, speaker)
+
+    async def _plan(self, sound: Sound, channel: int, time_scale: float) -> Plan:
+        """What is to be recognised of a channel: as it was planned already, or found out now."""
+        if self._memory is not None and (kept := self._memory.plan(channel)) is not None:
+            return kept
+        spans = await self._ticket.in_time(self._tools.spans(sound, self._options))
+        able = self._recognizer.capabilities
+        longest = min(self._tools.max_segment, able.preferred_seconds)
+        silence = min(MAX_SILENCE, able.max_silence)
+        cuts = await self._ticket.in_time(self._tools.aside(partial(cut, sound, spans, longest, silence)))
+        plan = Plan(spans, cuts, sound.duration, time_scale)
+        if self._memory is not None:
+            await self._ticket.in_time(self._memory.keep_plan(channel, plan))
+        return plan
 
     @property
     def _writes_as_heard(self) -> bool:
@@ -219,7 +266,7 @@ class Transcription:
         async with aclosing(self._untold(part, result)) as items:
             async for item in items:
                 if isinstance(item, Segment):
-                    yield _of_speaker(item, speaker)
+                    yield said_by(speaker, item)
 
     async def _untold(self, part: _Part, result: Collecting) -> Parts:
         """Segments without speakers."""
@@ -244,7 +291,9 @@ class Transcription:
                     for segment in with_speakers(waiting, who):
                         yield segment
                     waiting.clear()
-        who = who or WhoSpeaks(await self._ticket.in_time(telling))
+        if who is None:
+            self._at("speakers")
+            who = WhoSpeaks(await self._ticket.in_time(telling))
         for segment in with_speakers(waiting, who):
             yield segment
 
@@ -255,11 +304,6 @@ class Transcription:
         loop = asyncio.get_running_loop()
         writing = loop.run_in_executor(self._tools.detection, self._writer.written, hypothesis)
         return await self._ticket.in_time(writing)
-
-
-def _of_speaker(segment: Segment, speaker: Speaker) -> Segment:
-    words = tuple(replace(word, speaker=speaker) for word in segment.words)
-    return replace(segment, speaker=speaker, words=words)
 
 
 class _Times:

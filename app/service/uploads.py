@@ -10,7 +10,9 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,6 +39,21 @@ _ANSWERS = frozenset({"http.response.start", "websocket.accept", "websocket.http
 """Messages that carry an answer's headers."""
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """Never `..`, which clients and proxies take out of the path by which a request is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How many bytes of file a request may have, and the setting that says so."""
+
+    max_bytes: int
+    setting: str = "MAX_AUDIO_SIZE"
+
+    def crossed(self, size: int) -> bool:
+        """Whether a body of `size` bytes has more than a file of so many, and a form round it."""
+        return size > self.max_bytes + FORM_SLACK
+
+
+_NO_OTHERS: Mapping[str, Bound] = MappingProxyType({})
 
 
 class RequestId:
@@ -68,7 +85,7 @@ class RequestId:
 
 
 class UploadGuard:
-    """Lets a request through to the application only with a key, and never more than `max_bytes` of file.
+    """Lets a request through to the application only with a key, and never more bytes of file than its path may have.
 
     Bodies that say how long they are are refused at once; others are counted as they arrive, and the read that
     crosses the limit raises UploadTooLarge into the application, whose error handlers answer it. One of which nothing
@@ -82,15 +99,18 @@ class UploadGuard:
         keyring: KeyRing,
         admins: KeyRing | None = None,
         max_bytes: int,
+        bounds: Mapping[str, Bound] = _NO_OTHERS,
         idle_seconds: float,
         refuse: Refuse,
         open_paths: Collection[str] = OPEN_PATHS,
         open_prefixes: tuple[str, ...] = OPEN_PREFIXES,
     ) -> None:
-        """`admins` are the keys of /v1/admin; without any, nobody may go there."""
+        """`admins` are the keys of /v1/admin; without any, nobody may go there. `bounds` are those of whatever lies at
+        or below their paths (of several, the longest path decides); everything else has `max_bytes`."""
         self._app = app
         self._door = Door(keyring, admins or KeyRing(()), open_paths=open_paths, open_prefixes=open_prefixes)
-        self._max_bytes = max_bytes
+        self._bound = Bound(max_bytes)
+        self._bounds = sorted(bounds.items(), key=lambda item: len(item[0]), reverse=True)
         self._idle_seconds = idle_seconds
         self._refuse = refuse
 
@@ -99,19 +119,23 @@ class UploadGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, send, self._max_bytes, self._idle_seconds, expected=_has_body(scope))
+        bound = self._bound_of(str(scope["path"]))
+        body = _Body(receive, send, bound, self._idle_seconds, expected=_has_body(scope))
         try:
-            self._check(scope)
+            self._check(scope, bound)
         except RequestError as error:
             await self._refuse(error, scope)(scope, body.receive_unbounded, body.send)
             return
         await self._app(scope, body.receive, body.send)
 
-    def _check(self, scope: Scope) -> None:
+    def _bound_of(self, path: str) -> Bound:
+        return next((bound for at, bound in self._bounds if path == at or path.startswith(f"{at}/")), self._bound)
+
+    def _check(self, scope: Scope, bound: Bound) -> None:
         self._door.check(scope)
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isascii() and announced.isdigit() and int(announced) > self._max_bytes + FORM_SLACK:
-            raise _too_large(self._max_bytes)
+        if announced.isascii() and announced.isdigit() and bound.crossed(int(announced)):
+            raise _too_large(bound)
 
 
 class _Body:
@@ -120,10 +144,10 @@ class _Body:
     An answer that starts before the body has ended closes its connection, and waits a while for the sender to notice.
     """
 
-    def __init__(self, receive: Receive, send: Send, max_bytes: int, idle_seconds: float, *, expected: bool) -> None:
+    def __init__(self, receive: Receive, send: Send, bound: Bound, idle_seconds: float, *, expected: bool) -> None:
         self._receive = receive
         self._send = send
-        self._max_bytes = max_bytes
+        self._bound = bound
         self._idle_seconds = idle_seconds
         self._began = time.monotonic()
         self._received = 0
@@ -147,8 +171,8 @@ class _Body:
         elapsed = time.monotonic() - self._began
         if not self._ended and elapsed > GRACE_SECONDS and self._received < LEAST_SPEED * elapsed:
             raise UploadTooSlow(f"The upload is slower than {LEAST_SPEED} bytes a second.")
-        if self._received > self._max_bytes + FORM_SLACK:
-            raise _too_large(self._max_bytes)
+        if self._bound.crossed(self._received):
+            raise _too_large(self._bound)
         return message
 
     async def receive_unbounded(self) -> Message:
@@ -193,6 +217,6 @@ def _has_body(scope: Scope) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
-def _too_large(max_bytes: int) -> UploadTooLarge:
-    message = f"The upload is larger than this server takes ({max_bytes} bytes, MAX_AUDIO_SIZE)."
+def _too_large(bound: Bound) -> UploadTooLarge:
+    message = f"The upload is larger than this server takes ({bound.max_bytes} bytes, {bound.setting})."
     return UploadTooLarge(message, param="file")

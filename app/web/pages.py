@@ -106,6 +106,8 @@ def _banner(request: Request) -> dict[str, object]:
             "ws_funasr": "/ws/funasr",
             "ws_qwen3_asr": "/ws/v1/asr/qwen",
             "openai_realtime": "/v1/realtime",
+            "jobs": "/v1/jobs",
+            "uploads": "/v1/jobs/uploads",
             "voices": "/v1/voices",
             "vocabularies": "/v1/vocabularies",
             "sensitive_words": "/v1/sensitive_words",

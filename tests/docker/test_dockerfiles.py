@@ -136,7 +136,7 @@ def test_both_images_are_used_alike() -> None:
 
 def test_no_torch_on_a_cpu() -> None:
     """Not by name, and not by another file that the image is made of."""
-    files = [ROOT / "requirements.txt", ROOT / "requirements-otel.txt"]
+    files = [ROOT / f"requirements{more}.txt" for more in ("", "-otel", "-postgres")]
     assert not [file for file in files if re.search(r"^(torch|vllm|funasr)\b", file.read_text("utf-8"), re.MULTILINE)]
 
 

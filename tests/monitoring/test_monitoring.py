@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from app.service.metrics.exposition import Everything
+from app.service.metrics.jobs import JobsStanding, Queue
 from app.service.metrics.meter import PrometheusMeter
 from app.service.metrics.states import Standing
 
@@ -30,7 +31,8 @@ NAME = re.compile(r"\b(?:asr|process)_[a-z_]+")
 def families() -> dict[str, tuple[str, ...]]:
     """Each family as it is documented, and its samples' names."""
     nowhere = Path("/nowhere")
-    standing = Standing("m", True, 0, 0, 0, 0.0, 0.0, (), nowhere, nowhere, ())
+    jobs = JobsStanding(0, Queue(0, 0.0, 0), 0, 0)
+    standing = Standing("m", True, 0, 0, 0, 0.0, 0.0, (), nowhere, nowhere, None, (), jobs)
     found: dict[str, tuple[str, ...]] = {}
     for metric in Everything(PrometheusMeter(), standing).collect():
         samples = tuple(metric.name + ending for ending in ENDINGS[metric.type])

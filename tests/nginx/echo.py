@@ -1,7 +1,8 @@
 """A server that says what reached it, served as the real one is: `echo.py PORT`. What a model cannot be made to show.
 
 /seen tells the request's client, scheme and headers, and how many bytes of body came, and takes bodies of any size;
-/steps sends an event each time /step is asked, /large answers with much JSON, /silent never.
+/steps, and where a job's events are, sends an event each time /step is asked; /large answers with much JSON, /silent
+never.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def application() -> Starlette:
         return PlainTextResponse("ready")
 
     routes = [("/steps", lines), ("/step", step), ("/silent", silent), ("/health/ready", ready)]
-    anything = ["GET", "POST"]
+    routes.append(("/v1/jobs/job_1/events", lines))
+    anything = ["GET", "POST", "PATCH"]
     return Starlette(
         routes=[Route(path, answer, methods=anything) for path, answer in [*routes, ("/large", large)]]
         + [WebSocketRoute("/{path:path}", live), Route("/{path:path}", seen, methods=anything)]

@@ -303,15 +303,6 @@ def test_who_leaves_ends_the_work(server: Running) -> None:
 # --- what OddASR only pretended ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("job", ["create", "status", "cancel", "delete"])
-def test_there_are_no_tasks_in_the_background(http: httpx.Client, job: str) -> None:
-    answer = http.post(f"/v1/asr/task/{job}", files={"file": ("a.wav", b"zh")}, data={"priority": "1"})
-    body = answer.json()
-    assert (answer.status_code, body["data"]) == (501, {"task_id": ""})
-    assert body["error_code"] != 0
-    assert "/v1/asr/file" in body["error_desc"]
-
-
 @pytest.mark.parametrize("path", ["/v1/asr/file/upload", "/api/v3/file/upload", "/update_transmit", "/login"])
 def test_nothing_says_ok_that_does_nothing(http: httpx.Client, path: str) -> None:
     answer = http.post(path, json={})

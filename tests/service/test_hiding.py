@@ -13,7 +13,7 @@ from app.domain.speakers import Speaker
 from app.domain.transcript import Segment
 from app.pipeline.text.masking import Masker
 from app.pipeline.text.writing import Written
-from app.service.collecting import Collecting
+from app.service.collecting import Basis, Collecting
 
 CALLER, AGENT = Speaker(0, "caller"), Speaker(1, "agent")
 
@@ -28,7 +28,8 @@ class Collected:
         sound = folder / "sound"
         sound.write_bytes(bytes(2 * 2 * 16_000))
         with Recording(sound, channels=2) as recording:
-            result = Collecting("model", recording, options, split=split, masker=Masker(options.masking))
+            basis = Basis.of(recording, options, split=split)
+            result = Collecting("model", basis, options, masker=Masker(options.masking))
         self.told: list[list[str]] = []
         for number, (speaker, text) in enumerate(said):
             result.hear(Written(Hypothesis(text, "zh", {"zh": 1.0})))

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwr
 from .browser import Visit, browser, memory, tone, visit, visited, write_wav
 from .desk import Desk
 from .fake_server import FakeServer, fake_server
+from .job_desk import JobDesk
+from .jobs_server import FakeJobs, keeping
 from .list_server import Lists, fresh_keys, storing
 
 
@@ -80,6 +82,34 @@ def desk(mind: BrowserContext, lists: Lists) -> Iterator[Desk]:
     """Somebody at the tab of vocabularies."""
     with visited(mind, lists.fake.base) as somebody:
         yield Desk(somebody, lists).enter()
+
+
+@pytest.fixture
+def jobs() -> FakeJobs:
+    return FakeJobs()
+
+
+@pytest.fixture
+def jobs_base(jobs: FakeJobs) -> Iterator[str]:
+    """The address of a server that keeps them."""
+    with fake_server(lists=keeping(jobs)) as server:
+        yield server.base
+
+
+@pytest.fixture
+def own_mind(chrome: Browser) -> Iterator[BrowserContext]:
+    """A browser's memory that keeps what the page leaves there."""
+    with memory(chrome) as context:
+        yield context
+
+
+@pytest.fixture
+def job_desk(own_mind: BrowserContext, jobs: FakeJobs, jobs_base: str) -> Iterator[JobDesk]:
+    """Somebody at the tab of jobs."""
+    with visited(own_mind, jobs_base) as somebody:
+        somebody.page.wait_for_selector("#server[data-state=ready]")
+        somebody.page.click("#tab-jobs")
+        yield JobDesk(somebody.page, jobs)
 
 
 @pytest.fixture

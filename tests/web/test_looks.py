@@ -43,9 +43,7 @@ def all_texts(visitor: Visit, recording: Path) -> list[str]:
     )
     visitor.page.click("#record")
     visitor.page.wait_for_selector("#notice:not([hidden])")
-    visitor.page.locator("details.menu").evaluate(
-        "details => { details.removeAttribute('data-empty'); details.open = true; }"
-    )
+    visitor.page.locator("#save").evaluate("details => { details.removeAttribute('data-empty'); details.open = true; }")
     return texts + visitor.page.evaluate(VISIBLE_TEXTS)
 
 

@@ -68,7 +68,7 @@ def test_a_program_gets_the_banner_at_the_root(client: httpx.Client, accept: str
     assert banner["endpoints"]["asr_models"] == "/stream/v1/asr/models"
     assert banner["endpoints"]["asr_health"] == "/stream/v1/asr/health"
     routes = create_app(Settings(_env_file=None)).openapi()["paths"]
-    for name in ("asr_flash", "oddasr", "whisper_asr", "whisper_asr_language", "funasr_recognition"):
+    for name in ("jobs", "uploads", "asr_flash", "oddasr", "whisper_asr", "whisper_asr_language", "funasr_recognition"):
         assert banner["endpoints"][name] in routes
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from pathlib import Path
 from typing import IO, cast
@@ -14,10 +14,11 @@ from typing import IO, cast
 import httpcore
 
 from app.audio.fetching.addresses import Network
-from app.audio.fetching.asking import Asker, header, next_chunk
+from app.audio.fetching.asking import Asker
 from app.audio.fetching.dialing import VettedBackend
 from app.audio.fetching.failures import FetchError
 from app.audio.fetching.locations import LocationError, parse_location
+from app.audio.fetching.requesting import body_of, header, next_chunk
 from app.audio.fetching.resolving import Resolver, SystemResolver
 from app.audio.storing import NOT_STORED, not_stored
 from app.domain.errors import AddressNotFetched, EmptyAudio, EngineFailure, InvalidParameter, Overloaded, UploadTooLarge
@@ -125,7 +126,7 @@ class Fetcher:
         """The body, as long as it arrives fast enough."""
         clock = asyncio.get_running_loop().time
         began, size = clock(), 0
-        async with aclosing(_body(response)) as body:
+        async with aclosing(body_of(response)) as body:
             while True:
                 patience = min(end, clock() + self._idle_seconds)
                 try:
@@ -177,9 +178,3 @@ async def _write(room: IO[bytes], held: bytearray) -> None:
         await asyncio.to_thread(write)
     except OSError as error:
         raise not_stored(error) from error
-
-
-def _body(response: httpcore.Response) -> AsyncGenerator[bytes, None]:
-    """The answer's own generator: `aiter_stream` would not close it at once."""
-    stream = cast("AsyncIterable[bytes]", response.stream)
-    return cast("AsyncGenerator[bytes, None]", aiter(stream))

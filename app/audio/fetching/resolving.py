@@ -54,7 +54,7 @@ class SystemResolver:
 
     async def resolve(self, host: str, key: str) -> Sequence[Address]:
         """See Resolver."""
-        if (known := _as_number(host)) is not None:
+        if (known := as_number(host)) is not None:
             return known
         await self._take_place(key)
         asked = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
@@ -90,7 +90,7 @@ class SystemResolver:
             ended.exception()  # whoever asked may have left, and then asyncio would log it
 
 
-def _as_number(host: str) -> list[Address] | None:
+def as_number(host: str) -> list[Address] | None:
     """The address that `host` is, in any spelling the system knows; None where it is a name. Nobody is asked."""
     try:
         return _addresses(host, socket.AI_NUMERICHOST)

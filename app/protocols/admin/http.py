@@ -19,6 +19,7 @@ from app.protocols.admin.wire import (
     Phase,
     ProcessesBody,
     Queue,
+    jobs_body,
     key_bodies,
     running_body,
     usage_body,
@@ -28,6 +29,7 @@ from app.protocols.health import ModelMemory, state_of
 from app.protocols.openai.wire import ErrorBody
 from app.service.auth import ADMIN_PATH
 from app.service.lifecycle import Lifecycle
+from app.service.metrics.jobs import jobs_standing
 from app.service.metrics.processes import read_processes
 from app.service.metrics.states import free_bytes
 from app.service.quotas import Amounts
@@ -47,6 +49,7 @@ async def admin(request: Request, _key: Key) -> AdminBody:
     service: SpeechService = request.app.state.service
     running, phase, why = service.running.entries, *_phase(request)
     processes, disks = await asyncio.to_thread(_machine, service)
+    jobs = await jobs_standing(service)
     return AdminBody(
         version=request.app.version,
         uptime_seconds=round(time.monotonic() - request.app.state.started, 1),
@@ -58,6 +61,7 @@ async def admin(request: Request, _key: Key) -> AdminBody:
             oldest_piece_seconds=round(service.oldest_piece, 3),
             backlog_seconds=round(service.backlog, 3),
         ),
+        jobs=jobs_body(jobs),
         models=[ModelMemory(model=one.id, state=one.state, reason=one.reason) for one in service.states()],
         keys=key_bodies(running),
         usage=[usage_body(one) for one in service.quotas.usage() if one.limits != Amounts()],
@@ -68,8 +72,8 @@ async def admin(request: Request, _key: Key) -> AdminBody:
 
 @router.delete("/running/{id}", summary="End what runs", responses={401: _WRONG, 403: _NONE, 404: _NOTHING})
 async def end(request: Request, id: str, _key: Key) -> EndedBody:
-    """End the recording or live stream of a request. Its client is told, in its protocol, that an operator ended it.
-    Wants a key of ADMIN_KEYS."""
+    """End the recording or live stream of a request. Its client is told, in its protocol, that an operator ended it. A
+    job is ended by its own id, and fails. Wants a key of ADMIN_KEYS."""
     service: SpeechService = request.app.state.service
     ended = service.running.end(id)
     _logger.info("ended by an operator: %s", id)
@@ -96,4 +100,6 @@ def _machine(service: SpeechService) -> tuple[list[ProcessesBody], list[Disk]]:
         Disk(folder="temp", free_bytes=free_bytes(temp)),
         Disk(folder="data", free_bytes=free_bytes(settings.data_dir)),
     ]
+    if settings.jobs_dir is not None:
+        disks.append(Disk(folder="jobs", free_bytes=free_bytes(settings.jobs_dir)))
     return processes, disks

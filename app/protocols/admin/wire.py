@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from app.protocols.health import ModelMemory
 from app.service import logs
+from app.service.metrics.jobs import JobsStanding
 from app.service.quotas import Amounts, Usage
 from app.service.running import Running, Step
 
@@ -20,7 +21,7 @@ Phase = Literal["loading", "ready", "failed", "draining", "closed", "finishing",
 class RunningBody(BaseModel):
     """A recording or live stream that was let in and goes on."""
 
-    id: str = Field(description="Its request's id, or its connection's: X-Request-ID of the answer.")
+    id: str = Field(description="Its request's id, or its connection's: X-Request-ID of the answer; or a job's.")
     kind: Literal["recording", "stream"]
     path: str = Field(description="What was asked, as its route is written.")
     key: str = Field(description="The first 8 characters of its API key's digest, or `-` where none is needed.")
@@ -39,6 +40,17 @@ class Queue(BaseModel):
     pieces_waiting: int = Field(description="Pieces of recordings and streams that wait for a recogniser.")
     oldest_piece_seconds: float = Field(description="How long the one has waited that has waited longest.")
     backlog_seconds: float = Field(description="What requests in progress still need of the whole machine.")
+
+
+class JobsBody(BaseModel):
+    """Jobs and resumable uploads. What waits is of all servers that share the database; null: it cannot be used."""
+
+    running: int = Field(description="Jobs that this server works on. They are in `running` above, too.")
+    queued: int | None
+    oldest_queued_seconds: float | None = Field(description="Since the oldest that waits was submitted.")
+    notices_waiting: int | None = Field(description="Notices to webhooks that are neither sent nor given up.")
+    uploads: int = Field(description="Resumable uploads that no job has taken yet.")
+    uploads_bytes: int
 
 
 class KeyBody(BaseModel):
@@ -76,7 +88,7 @@ class ProcessesBody(BaseModel):
 class Disk(BaseModel):
     """A folder that the server writes to."""
 
-    folder: Literal["temp", "data"]
+    folder: Literal["temp", "data", "jobs"]
     free_bytes: int | None = Field(None, description="Bytes free where it lies; null where that cannot be told.")
 
 
@@ -89,6 +101,7 @@ class AdminBody(BaseModel):
     reason: str | None = Field(None, description="Why it is not ready, where it is not.")
     running: list[RunningBody] = Field(description="What runs now, oldest first.")
     queue: Queue
+    jobs: JobsBody
     models: list[ModelMemory]
     keys: list[KeyBody] = Field(description="Keys in whose name something runs.")
     usage: list[UsageBody] = Field(description="What callers that have limits have used of them.")
@@ -115,6 +128,18 @@ def running_body(one: Running) -> RunningBody:
         stage=one.stage,
         audio_seconds=round(one.seconds, 3) or None,
         share_done=None if one.share is None else round(one.share, 3),
+    )
+
+
+def jobs_body(now: JobsStanding) -> JobsBody:
+    """How jobs stand."""
+    return JobsBody(
+        running=now.running,
+        queued=now.queue and now.queue.jobs,
+        oldest_queued_seconds=now.queue and round(now.queue.oldest, 3),
+        notices_waiting=now.queue and now.queue.notices,
+        uploads=now.uploads,
+        uploads_bytes=now.bytes_stored,
     )
 
 

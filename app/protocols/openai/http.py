@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import replace
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.audio.declared import DeclaredSound, declared_sound
-from app.domain.errors import BadAudio, InvalidParameter, PermissionDenied
-from app.domain.options import RecognitionOptions, Task
-from app.domain.speakers import SpeakerOptions
+from app.domain.errors import InvalidParameter, PermissionDenied
+from app.domain.options import Task
 from app.domain.transcript import Transcript
-from app.protocols import rendering
-from app.protocols.body import is_json
 from app.protocols.callers import Key, caller
 from app.protocols.connected import while_connected
 from app.protocols.errors import request_id
-from app.protocols.forms import Form, receive_form
-from app.protocols.json_form import INPUT, receive_json_form
-from app.protocols.labels import Label, lettered, numbered
+from app.protocols.forms import Form
+from app.protocols.json_form import INPUT
 from app.protocols.openai import schema, streaming
-from app.protocols.openai.speakers import DIARIZED, known_voices
-from app.protocols.openai.text import with_text
-from app.protocols.openai.wire import (
-    DeletedModelBody,
-    ModelBody,
-    ModelList,
-    diarized_body,
-    transcription_body,
-    verbose_body,
-)
+from app.protocols.openai.asking import asked_options, at_fault, lacks_speakers, received, warned
+from app.protocols.openai.drawing import Look, drawn, label_of
+from app.protocols.openai.speakers import DIARIZED
+from app.protocols.openai.wire import DeletedModelBody, ModelBody, ModelList
 from app.protocols.openai.wishes import ADDRESS, KNOWN_FIELDS, Wishes, read_wishes
-from app.service.admission import Ticket
 from app.service.residents import ServedModel
 from app.service.service import SpeechService
 from app.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-SPEAKERS_UNAVAILABLE = "speakers_unavailable"
-"""Warning: speakers are told apart by default, but the models for it are not there."""
 
 
 @router.post(
@@ -114,7 +98,7 @@ async def _recognize(request: Request, task: Task) -> Response:
     async with AsyncExitStack() as stack:
         # Before the body is read: who cannot be served in time shall know at once.
         ticket = stack.enter_context(service.admit(caller(request)))
-        form = stack.enter_context(await ticket.in_time(_received(request, settings.temp_dir)))
+        form = stack.enter_context(await ticket.in_time(received(request, settings.temp_dir)))
         form.log_unknown(KNOWN_FIELDS | {INPUT}, request_id(request))
         recording, declared, field = _recording(form, settings.max_audio_size)
         model = service.resolve(form.text("model"))
@@ -123,13 +107,13 @@ async def _recognize(request: Request, task: Task) -> Response:
         headers = {"x-asr-model": model.id}
         drawing = _drawing(wishes, settings)
         ticket.begin(streamed=wishes.stream)
-        options = await while_connected(request.receive, _options(service, model, wishes, ticket))
+        options = await while_connected(request.receive, asked_options(service, model, wishes, ticket))
         if isinstance(recording, Path):
             path = recording
         else:
             fetched = stack.enter_async_context(service.fetched(recording, ticket, param=ADDRESS))
             path = await while_connected(request.receive, fetched)
-        with _at_fault(field):
+        with at_fault(field):
             if wishes.stream:
                 early = not (drawing.diarized or drawing.logprobs)
                 items = service.stream(path, model.id, options, ticket, declared, early=early)
@@ -137,14 +121,10 @@ async def _recognize(request: Request, task: Task) -> Response:
                 return await _streamed(request, feed, drawing, headers)
             work = service.transcribe(path, model.id, options, ticket, declared)
             transcript = await while_connected(request.receive, work)
-        if wishes.options.speakers is not None and options.speakers is None and not options.split_channels:
-            transcript = replace(transcript, warnings=(*transcript.warnings, SPEAKERS_UNAVAILABLE))
-        return await ticket.in_time(service.drawing(_rendered, transcript, wishes, drawing.label, headers))
-
-
-async def _received(request: Request, folder: Path | None) -> Form:
-    """The request's fields: of a form, or, as Open WebUI can be set to send them, of JSON."""
-    return await receive_json_form(request, folder) if is_json(request) else await receive_form(request, folder)
+        if lacks_speakers(wishes, options):
+            transcript = warned(transcript)
+        look = Look(wishes.format, drawing.label, task, wishes.words, drawing.logprobs)
+        return await ticket.in_time(service.drawing(_rendered, transcript, look, headers))
 
 
 def _recording(form: Form, max_bytes: int) -> tuple[Path | str, DeclaredSound | None, str]:
@@ -166,38 +146,9 @@ def _recording(form: Form, max_bytes: int) -> tuple[Path | str, DeclaredSound | 
     return form.file(name, max_bytes), declared_sound(form.media_type(name)), name
 
 
-@contextmanager
-def _at_fault(field: str) -> Generator[None, None, None]:
-    """Names the field that the recording came in, where nothing can be made of it."""
-    try:
-        yield
-    except BadAudio as error:
-        raise type(error)(error.message, param=field) from error
-
-
-async def _options(service: SpeechService, model: ServedModel, wishes: Wishes, ticket: Ticket) -> RecognitionOptions:
-    """What is asked of the recogniser, with the hotwords that are stored and the voices it may name.
-
-    Raises:
-        SpeechError: something is asked for in so many words and cannot be had.
-    """
-    options = await with_text(wishes.options, wishes.text, model, service, ticket.key)
-    return replace(options, speakers=await _speaker_options(service, wishes, ticket))
-
-
-async def _speaker_options(service: SpeechService, wishes: Wishes, ticket: Ticket) -> SpeakerOptions | None:
-    """None where nobody asked for speakers in so many words and they cannot be told apart."""
-    speakers = wishes.speakers
-    if speakers.options is None or (not service.tells_speakers and speakers.asked_by is None):
-        return None
-    service.check_speakers(param=speakers.asked_by)
-    return replace(speakers.options, voices=await known_voices(speakers, service, ticket.key, ticket))
-
-
 def _drawing(wishes: Wishes, settings: Settings) -> streaming.Drawing:
-    diarized = wishes.format == DIARIZED
-    label = lettered if diarized else numbered(settings.speaker_labels or "en")
-    return streaming.Drawing(label, logprobs=wishes.options.logprobs, diarized=diarized)
+    label = label_of(wishes.format, settings.speaker_labels or "en")
+    return streaming.Drawing(label, logprobs=wishes.options.logprobs, diarized=wishes.format == DIARIZED)
 
 
 async def _streamed(
@@ -214,25 +165,9 @@ async def _streamed(
     return streaming.EventStream(source, feed, headers)
 
 
-def _rendered(transcript: Transcript, wishes: Wishes, label: Label, headers: dict[str, str]) -> Response:
-    logprobs, task = wishes.options.logprobs, wishes.options.task
-    match wishes.format:
-        case "text":
-            return Response(rendering.plain_text(transcript), media_type="text/plain", headers=headers)
-        case "srt":
-            return Response(rendering.srt(transcript, label), media_type="text/plain", headers=headers)
-        case "vtt":
-            return Response(rendering.vtt(transcript, label), media_type="text/vtt", headers=headers)
-        case "verbose_json":
-            return _json(verbose_body(transcript, label, task=task, words=wishes.words, logprobs=logprobs), headers)
-        case "diarized_json":
-            return _json(diarized_body(transcript, label, task=task), headers)
-        case _:
-            return _json(transcription_body(transcript, logprobs=logprobs), headers)
-
-
-def _json(body: BaseModel, headers: dict[str, str]) -> Response:
-    return Response(body.model_dump_json(exclude_none=True), media_type="application/json", headers=headers)
+def _rendered(transcript: Transcript, look: Look, headers: dict[str, str]) -> Response:
+    text, media_type = drawn(transcript, look)
+    return Response(text, media_type=media_type, headers=headers)
 
 
 def _check_guarded(request: Request) -> None:

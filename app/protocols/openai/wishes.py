@@ -10,7 +10,7 @@ from app.domain.errors import InvalidParameter, UnsupportedFeature
 from app.domain.options import RecognitionOptions, SpeechDetection, Task
 from app.protocols.forms import Form, bounded, chosen
 from app.protocols.languages import spoken_language
-from app.protocols.openai.speakers import DIARIZED, SPEAKER_FIELDS, SpeakerWishes, read_speaker_wishes
+from app.protocols.openai.speakers import DIARIZED, SHOWING, SPEAKER_FIELDS, SpeakerWishes, read_speaker_wishes
 from app.protocols.openai.text import TEXT_FIELDS, TextWishes, read_text_wishes
 from app.service.models import ServedModel
 from app.settings import Settings
@@ -61,8 +61,11 @@ class Wishes:
     text: TextWishes
 
 
-def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) -> Wishes:
+def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings, *, any_format: bool = False) -> Wishes:
     """The request's wishes, all of which `model` can fulfil.
+
+    `any_format`: the transcript is kept, and may be asked for in other formats than the one that is named; so it gets
+    times, and speakers, whether this one shows them or not.
 
     Raises:
         InvalidParameter: a value makes no sense.
@@ -74,15 +77,16 @@ def read_wishes(form: Form, task: Task, model: ServedModel, settings: Settings) 
     stream = _streams(form, task)
     shape = _format(form, stream=stream, default=settings.openai_default_format)
     logprobs = _logprobs(form, model, shape="json" if stream else shape)
-    words = _words(form, model, wanted=shape == "verbose_json" and not stream)
-    speakers = read_speaker_wishes(form, task, shape, settings)
+    words = _words(form, model, wanted=any_format or (shape == "verbose_json" and not stream))
+    showing = shape if shape in SHOWING or not any_format else "verbose_json"
+    speakers = read_speaker_wishes(form, task, showing, settings)
     options = RecognitionOptions(
         language=_language(form.text("language"), "language", model),
         languages=_languages(form, model),
         prompt=_prompt(form, model),
         temperature=_temperature(form, model),
         task=task,
-        timed=logprobs or speakers.split_channels or shape == DIARIZED or shape not in STREAMED_FORMATS,
+        timed=any_format or logprobs or speakers.split_channels or shape == DIARIZED or shape not in STREAMED_FORMATS,
         logprobs=logprobs,
         detection=_detection(form),
         speakers=speakers.options,

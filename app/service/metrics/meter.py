@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import Metric
 
 from app.domain.errors import SpeechError
-from app.domain.meters import REFUSALS, Meter, Outcome, Stage
+from app.domain.meters import JOB_PATH, REFUSALS, Meter, Outcome, Stage
 
 _OTHER = "other"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -26,7 +26,10 @@ _FACTOR: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2
 up."""
 _PIECES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 """Of a call; ASR_BATCH_SIZE is at most the last."""
+_JOBS: Final = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400, 172_800, 604_800)
+"""Seconds of a job, waiting included: from a clip that nobody is before to a week's queue."""
 _FILL: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+_NOTICES: Final = ("sent", "failed", "given_up")
 
 
 class PrometheusMeter(Meter):
@@ -39,6 +42,7 @@ class PrometheusMeter(Meter):
         self._recordings(registry)
         self._recognisers(registry)
         self._live(registry)
+        self._jobs(registry)
         # Those whose labels are known are there from the start: what springs from nothing to 1 is no increase.
         for stage in get_args(Stage):
             self._stages.labels(stage)
@@ -47,6 +51,10 @@ class PrometheusMeter(Meter):
         for refusal in REFUSALS:
             for code in _codes(refusal):
                 self._refusals.labels(code)
+        for outcome in ("ok", "cancelled"):
+            self._job_ends.labels(outcome)
+        for outcome in _NOTICES:
+            self._notices.labels(outcome)
 
     def _http(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -146,6 +154,34 @@ class PrometheusMeter(Meter):
             registry=registry,
         )
 
+    def _jobs(self, registry: CollectorRegistry) -> None:
+        self._job_ends = Counter(
+            "asr_jobs",
+            "Jobs that have ended on this server, by outcome (ok, cancelled, or the code of an error).",
+            ["outcome"],
+            registry=registry,
+        )
+        self._job_audio = Counter(
+            "asr_job_audio_seconds", "Seconds of sound of jobs that have succeeded.", registry=registry
+        )
+        self._job_durations = Histogram(
+            "asr_job_duration_seconds",
+            "Seconds from a job's submission to its end, of those that have succeeded.",
+            buckets=_JOBS,
+            registry=registry,
+        )
+        self._resumed = Counter(
+            "asr_job_pieces_resumed",
+            "Pieces that were kept from before a job was interrupted, and need not be recognised again.",
+            registry=registry,
+        )
+        self._notices = Counter(
+            "asr_notices",
+            "Notices to webhooks that were sent, that failed for now (they are tried again), and that were given up.",
+            ["outcome"],
+            registry=registry,
+        )
+
     # --- what is told -------------------------------------------------------------------------------------------------
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -175,7 +211,9 @@ class PrometheusMeter(Meter):
         self._audio.labels("live", model).inc(seconds)
 
     def recording(self, model: str, path: str, audio: float, took: float, outcome: Outcome) -> None:
-        """See Meter."""
+        """See Meter. Of jobs, who wait for nobody and may take several runs, `job` tells."""
+        if path == JOB_PATH:
+            return
         self._ended.labels(model, self._known(outcome)).inc()
         if outcome == "ok" and audio > 0:
             self._audio.labels("file", model).inc(audio)
@@ -200,6 +238,21 @@ class PrometheusMeter(Meter):
     def restarted(self, what: Literal["decoder", "recogniser"]) -> None:
         """See Meter."""
         self._restarts.labels(what).inc()
+
+    def job(self, outcome: Outcome, audio: float, took: float) -> None:
+        """See Meter."""
+        self._job_ends.labels(self._known(outcome)).inc()
+        if outcome == "ok":
+            self._job_audio.inc(audio)
+            self._job_durations.observe(took)
+
+    def resumed(self, pieces: int) -> None:
+        """See Meter."""
+        self._resumed.inc(pieces)
+
+    def notice(self, outcome: Literal["sent", "failed", "given_up"]) -> None:
+        """See Meter."""
+        self._notices.labels(outcome).inc()
 
     def _known(self, outcome: Outcome) -> str:
         return outcome if outcome in self._outcomes else _OTHER

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, 
 from app import __version__
 from app.modelstore.machine import Gpu
 from app.service.metrics.cards import Cards
+from app.service.metrics.jobs import JobsStanding, job_gauges
 from app.service.metrics.processes import Processes, read_processes
 from app.service.models import ModelState
 from app.service.residents import State
@@ -39,13 +40,15 @@ class Standing:
     models: tuple[ModelState, ...]
     temp_dir: Path
     data_dir: Path
+    jobs_dir: Path | None
     gpus: tuple[Gpu, ...]
+    jobs: JobsStanding
 
 
-def standing(service: SpeechService, cards: Cards, *, draining: bool = False) -> Standing:
+def standing(service: SpeechService, cards: Cards, jobs: JobsStanding, *, draining: bool = False) -> Standing:
     """How a service stands. To be called on its event loop; takes no time. `draining`: it is about to end.
 
-    `cards` are looked at where the service runs on one.
+    `cards` are looked at where the service runs on one; `jobs` is what its jobs have just said.
     """
     models = tuple(service.states())
     settings = service.settings
@@ -60,7 +63,9 @@ def standing(service: SpeechService, cards: Cards, *, draining: bool = False) ->
         models=models,
         temp_dir=settings.temp_dir or Path(tempfile.gettempdir()),
         data_dir=settings.data_dir,
+        jobs_dir=settings.jobs_dir,
         gpus=cards.latest() if service.device != "cpu" else (),
+        jobs=jobs,
     )
 
 
@@ -74,6 +79,7 @@ class States:
         """Everything, with its name and its unit in the text that explains it."""
         yield from self._service()
         yield from self._models()
+        yield from job_gauges(self._standing.jobs)
         yield from _memory(read_processes())
         yield from self._disks()
         yield from _gpus(self._standing.gpus)
@@ -113,11 +119,12 @@ class States:
     def _disks(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "asr_disk_free_bytes",
-            "Bytes that are free where the folder lies: TEMP_DIR (temp) and DATA_DIR (data).",
+            "Bytes that are free where the folder lies: TEMP_DIR (temp), DATA_DIR (data), and JOBS_DIR (jobs), if set.",
             labels=["folder"],
         )
-        for name, folder in (("temp", self._standing.temp_dir), ("data", self._standing.data_dir)):
-            if (free := free_bytes(folder)) is not None:
+        now = self._standing
+        for name, folder in (("temp", now.temp_dir), ("data", now.data_dir), ("jobs", now.jobs_dir)):
+            if folder is not None and (free := free_bytes(folder)) is not None:
                 family.add_metric([name], free)
         yield family
 

@@ -23,8 +23,7 @@ from app.settings import Settings
 
 router = APIRouter(tags=["OddASR"])
 _FORM = "multipart/form-data"
-_NO_TASKS = "Nothing is recognised in the background here: send the recording to /v1/asr/file, and wait for its text."
-_NO_UPLOADS = "Recordings are not kept here: send them to /v1/asr/file."
+_NO_UPLOADS = "Recordings are not kept by themselves: send them to /v1/asr/task/create, or to /v1/asr/file."
 _NOTHING_TO_SWITCH = "There is no transmission to switch here: live speech begins and ends with its WebSocket."
 
 
@@ -57,12 +56,6 @@ async def recognize_file(request: Request, _key: Key) -> Response:
 async def recognize_sentence(request: Request, _key: Key) -> Response:
     """The same; `txt` is on one line, however many sentences there are."""
     return await _recognize(request, one_line=True)
-
-
-@router.post("/v1/asr/task/{job}", include_in_schema=False)
-async def manage_task(job: str) -> Response:
-    """OddASR's recognition in the background, which is not to be had."""
-    raise HTTPException(501, _NO_TASKS)
 
 
 @router.post("/v1/asr/file/upload", include_in_schema=False)

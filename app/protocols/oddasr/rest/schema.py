@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 Responses = dict[int | str, Schema]
 
 _TEXT: Schema = {"type": "string", "default": ""}
-_FIELDS: Schema = {
+FIELDS: Schema = {
     "audio": {"type": "string", "format": "binary", "description": "The recording, in any common container."},
     "file": {"type": "string", "format": "binary", "description": "The same as audio."},
     "mode": {"type": "string", "enum": ["file"], "description": "There is no other."},
@@ -42,7 +42,7 @@ _FIELDS: Schema = {
         "description": "srt only: false for no speakers. Left out: who speaks, where that can be told.",
     },
 }
-_MEANINGS = {
+MEANINGS = {
     400: "Something that was sent makes no sense; the text says what.",
     401: "No API key, or a wrong one.",
     404: "There is none of this name here, or not of yours.",
@@ -60,7 +60,7 @@ _NAMES = {"hotwords": "vocabulary", "class": "class of words"}
 
 def recognition_request() -> Schema:
     """OpenAPI's description of the recognition form. (Either of the recording's two names will do.)"""
-    form: Schema = {"type": "object", "required": ["audio"], "properties": _FIELDS}
+    form: Schema = {"type": "object", "required": ["audio"], "properties": FIELDS}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
@@ -134,6 +134,6 @@ def _ok(description: str, shape: Schema, example: Schema) -> Responses:
 
 def _errors(statuses: tuple[int, ...], shape: Schema) -> Responses:
     return {
-        status: {"description": _MEANINGS[status], "content": {"application/json": {"schema": shape}}}
+        status: {"description": MEANINGS[status], "content": {"application/json": {"schema": shape}}}
         for status in sorted(set(statuses))
     }

@@ -30,6 +30,14 @@ const HELP = {
   "error.terms_needed": [],
   "error.list_too_large": ["help.list_too_large"],
   "error.no_text": ["help.no_text"],
+  "error.jobs_unreachable": ["help.unreachable"],
+  "error.jobs_unavailable": ["help.busy"],
+  "error.job_gone": ["help.job_gone"],
+  "error.no_room": ["help.no_room"],
+  "error.upload_too_large": ["help.upload_too_large"],
+  "error.file_changed": ["help.file_changed"],
+  "error.other_file": ["help.other_file"],
+  "error.recording_needed": [],
   "error.unexpected": ["help.unexpected"],
 };
 
@@ -97,4 +105,38 @@ const LIST_ERRORS = {
 /** The same of an answer about a stored list. */
 export function listFailure(status, body) {
   return new Failure(LIST_ERRORS[status] ?? "error.refused", detailOf(status, body));
+}
+
+const JOB_ERRORS = {
+  0: "error.jobs_unreachable",
+  401: "error.token",
+  403: "error.token",
+  404: "error.job_gone",
+  413: "error.upload_too_large",
+  429: "error.busy",
+  503: "error.jobs_unavailable",
+  507: "error.no_room",
+};
+
+/** The same of an answer about a job. */
+export function jobFailure(status, body) {
+  return new Failure(JOB_ERRORS[status] ?? "error.refused", detailOf(status, body));
+}
+
+const UPLOAD_ERRORS = {
+  0: "error.not_sent",
+  401: "error.token",
+  403: "error.token",
+  413: "error.upload_too_large",
+  423: "error.busy",
+  429: "error.busy",
+  502: "error.not_sent",
+  503: "error.busy",
+  504: "error.not_sent",
+  507: "error.no_room",
+};
+
+/** The same of an answer to a part of an upload. */
+export function uploadFailure(status, body) {
+  return new Failure(UPLOAD_ERRORS[status] ?? "error.refused", detailOf(status, body));
 }

@@ -8,6 +8,7 @@ import { acceptDrops } from "./drops.js";
 import { Failure, failureOf } from "./failures.js";
 import { Files } from "./files.js";
 import { choose, language, say, translate } from "./i18n.js";
+import { Jobs } from "./jobs.js";
 import { WordLists } from "./lists.js";
 import { SENSITIVE, VOCABULARIES } from "./lists_api.js";
 import { Live } from "./live.js";
@@ -45,6 +46,7 @@ const lists = Object.fromEntries(
     new WordLists(byId(`view-${kind.name}`), kind, () => settings.token),
   ]),
 );
+const jobs = new Jobs(() => settings.token);
 let upload = null;
 
 new Actions(transcript, recording, () => {
@@ -167,7 +169,7 @@ for (const id of ["open-settings", "close-settings"]) {
   });
 }
 
-// --- stored lists of words
+// --- the other tabs
 
 /** To where the token is typed. */
 function toToken() {
@@ -180,15 +182,22 @@ for (const [name, one] of Object.entries(lists)) {
   one.addEventListener("changed", ({ detail }) => tabs.mark(name, detail));
   one.addEventListener("token", toToken);
 }
-lists.vocabularies.addEventListener("listed", ({ detail }) => settings.fillVocabularies(detail));
+jobs.addEventListener("changed", ({ detail }) => tabs.mark("jobs", detail));
+jobs.addEventListener("token", toToken);
+lists.vocabularies.addEventListener("listed", ({ detail }) => {
+  settings.fillVocabularies(detail);
+  jobs.form.fill();
+});
 tabs.addEventListener("shown", ({ detail: name }) => {
-  say(byId("drop-text"), name === "live" ? "file.drop" : "lists.drop");
+  say(byId("drop-text"), name in lists ? "lists.drop" : "file.drop");
+  jobs.show(name === "jobs");
   if (name === "live") view.seen();
-  else void lists[name].reload();
+  else if (name in lists) void lists[name].reload();
 });
 acceptDrops((dropped) => {
   if (questioned()) return;
   if (tabs.current === "live") files.take(dropped[0]);
+  else if (tabs.current === "jobs") jobs.take(dropped);
   else void lists[tabs.current].import(dropped);
 });
 byId("text-file").addEventListener("change", ({ target }) => {
@@ -209,7 +218,9 @@ async function ask() {
   byId("server").title = reason;
   say(byId("server-state"), SERVER_STATES[state]);
   settings.fillModels(models);
+  jobs.form.fill();
   settings.offerSpeakers(speakers);
+  jobs.form.offerSpeakers(speakers);
   if (state === "ready" || state === "locked") void lists.vocabularies.reload();
   if (state === "loading" || state === "away") setTimeout(() => void ask(), ASK_AGAIN_MILLISECONDS);
 }
