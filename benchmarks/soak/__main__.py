@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import wave
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from benchmarks import audio
 from benchmarks.progress import bar, note
 from benchmarks.report import RESULTS
 from benchmarks.server import MODEL, ROOT
-from benchmarks.soak import plan, room
+from benchmarks.soak import jobs, plan, room
 from benchmarks.soak.asks import ASKS
 from benchmarks.soak.faults import Trouble
 from benchmarks.soak.load import Clip, Known, Load, learn, stopping
@@ -118,13 +119,16 @@ class Soak:
         note("starting the server ...")
         self._server.start()
         self._server.wait_until_ready()
-        with bar("what is right, without faults", (len(ASKS) + len(plan.STREAMS)) * CLIPS) as progress:
+        with bar("what is right, without faults", (len(ASKS) + len(plan.STREAMS) + 1) * CLIPS) as progress:
             known = asyncio.run(learn(self._server, self._clips, lambda: progress.update(1)))
         before = self._settled(None)
         watch = Watch(_OUT / "samples.csv", self._server.base)
         began = time.monotonic()
         trouble, load = asyncio.run(self._loaded(known, watch))
         took = time.monotonic() - began
+        with bar("jobs that were accepted", len(load.jobs)) as progress:
+            expected = partial(known.of, jobs.JOB)
+            lost = asyncio.run(jobs.lost(self._server.base, load.jobs, expected, lambda: progress.update(1)))
         after = self._settled(before)
         trouble.found.extend(f"left in TEMP_DIR: {name}" for name in self._room.left())
         self._server.terminate()
@@ -140,6 +144,8 @@ class Soak:
             before=before,
             after=after,
             words=known.words,
+            jobs=len(load.jobs),
+            lost=lost,
             watch=watch,
             folder=_OUT,
         )

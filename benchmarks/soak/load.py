@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from benchmarks.progress import note
-from benchmarks.soak import live
+from benchmarks.soak import jobs, live
 from benchmarks.soak.asks import ASKS, Ask, plain
 from benchmarks.soak.clients import PATIENCE, Vanishing, ask
 from benchmarks.soak.outcomes import AS_ALONE, GONE, Judge, Outcome
@@ -74,6 +74,9 @@ async def learn(server: Server, clips: list[Clip], told: Callable[[], object]) -
                 told()
             if await _answer(http, wanted, clips[0]) != known.answers[wanted.name, 0]:
                 raise RuntimeError(f"{wanted.name}: the second answer differs from the first")
+        for number, clip in enumerate(clips):
+            known.answers[jobs.JOB, number] = await jobs.learn(http, clip.wav, f"alone {number}")
+            told()
     for protocol in STREAMS:
         for number, clip in enumerate(clips):
             heard = await live.play(server.url(protocol), protocol, clip.sound, random.Random(number))
@@ -93,7 +96,8 @@ async def _answer(http: httpx.AsyncClient, wanted: Ask, clip: Clip) -> str:
 
 @dataclass(slots=True)
 class Load:
-    """The clients. `done` counts what has been done with, answered or given up; `stop` makes them end soon."""
+    """The clients. `done` counts what has been done with, answered or given up; `stopped` makes them end soon;
+    `jobs` are those that were accepted, by id, with their clips."""
 
     server: Server
     clips: list[Clip]
@@ -103,6 +107,7 @@ class Load:
     told: Callable[[], object]
     done: int = 0
     stopped: bool = False
+    jobs: dict[str, int] = field(default_factory=dict)
 
     async def run(self, clients: int) -> None:
         """Until the plan is done, or it is stopped."""
@@ -145,6 +150,11 @@ class Load:
                 expected, others = self.known.of(name, item.clip), self.known.others(name, item.clip)
                 return await live.heard_or_not(
                     url, item.protocol, clip.sound, expected=expected, others=others, chance=chance
+                )
+            case "job":
+                name = f"{item.seed} {item.clip}"
+                return await jobs.hand_over(
+                    http, clip.wav, name, kept=kept, accepted=lambda job_id: self.jobs.update({job_id: item.clip})
                 )
             case "vanish":
                 going = Vanishing(item.moment, chance.random() < 0.5, chance)

@@ -11,10 +11,11 @@ from benchmarks.soak.asks import ASKS, Ask
 from benchmarks.soak.outcomes import FaultKind
 from tools.dialects import DIALECTS
 
-Doing = Literal["ask", "stream", "vanish", "vanish from a stream", "stream with a wrong key"]
+Doing = Literal["ask", "stream", "job", "vanish", "vanish from a stream", "stream with a wrong key"]
 _SHARES: dict[Doing, int] = {
-    "ask": 76,
+    "ask": 73,
     "stream": 14,
+    "job": 3,
     "vanish": 5,
     "vanish from a stream": 3,
     "stream with a wrong key": 2,

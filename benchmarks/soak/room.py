@@ -1,5 +1,5 @@
-"""A small disk for TEMP_DIR, which can be filled without harm to anybody: a tmpfs in a mount namespace of its own,
-which goes when the command does."""
+"""A small disk for TEMP_DIR and DATA_DIR, which can be filled without harm to anybody: a tmpfs in a mount namespace of
+its own, which goes when the command does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def enter() -> None:
 
 
 class Room:
-    """TEMP_DIR is `temp`. `bounded` is whether it lies on a small disk, so that `fill` harms nobody else."""
+    """TEMP_DIR is `temp`, DATA_DIR `data`. `bounded` is whether they lie on a small disk, so that `fill` harms nobody."""
 
     def __init__(self, folder: Path) -> None:
         place = folder / "room"
@@ -40,6 +40,7 @@ class Room:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "soak", str(place)], check=True)
         self.temp = place / "temp"
         self.temp.mkdir()
+        self.data = place / "data"
         self._filler = place / "filler"
 
     def fill(self) -> None:

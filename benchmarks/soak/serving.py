@@ -45,7 +45,7 @@ class Server:
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "MODELS_DIR": str(models.resolve()),
-            "DATA_DIR": str(self._folder / "data"),
+            "DATA_DIR": str(room.data),
             "TEMP_DIR": str(room.temp),
             "DEVICE": "cpu",
             "ASR_MODEL": "whisper-base",

@@ -27,7 +27,8 @@ _ROW = 3
 @dataclass(frozen=True, slots=True)
 class Run:
     """Everything about one run. `found` is what was wrong with the server's ends and its files, `without` the faults
-    that could not be made here, `words` what was said, `before` and `after` what the server held at rest."""
+    that could not be made here, `words` what was said, `jobs` how many were accepted, `lost` what is wrong with those
+    that have not ended as they must, `before` and `after` what the server held at rest."""
 
     given: argparse.Namespace
     judge: Judge
@@ -38,6 +39,8 @@ class Run:
     before: Holdings
     after: Holdings
     words: set[str]
+    jobs: int
+    lost: list[str]
     watch: Watch
     folder: Path
 
@@ -79,6 +82,7 @@ def checks(run: Run) -> list[verdict.Check]:
         verdict.none_of("unexpected answers", [f"{one.name}: {one.status}" for one in judge.unexpected]),
         verdict.none_of("of them, somebody else's words", [one.name for one in judge.unexpected if one.stranger]),
         verdict.none_of("ends and files of the server", run.found),
+        verdict.none_of(f"of {run.jobs} accepted jobs, lost or different", run.lost),
         verdict.none_of("keys, names and words in its log", secrets(log, run.words)),
         verdict.none_of("tracebacks that no fault explains", tracebacks(log)),
         verdict.no_more("processes", run.before.processes, run.after.processes),

@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 _NOBODY = 65_534
+_DEBIAN = Path("/usr/lib/postgresql")
 _QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=50", "log_min_messages=fatal")
 """Nothing here outlives the machine."""
 
@@ -57,6 +58,11 @@ class PostgreSQL:
             yield
 
 
+def _program(name: str) -> str | None:
+    """Where it lies. Debian keeps its programs out of the PATH, so that several versions can be there."""
+    return shutil.which(name) or next((str(path) for path in _DEBIAN.glob(f"*/bin/{name}")), None)
+
+
 def _as_somebody() -> dict[str, int]:
     """PostgreSQL refuses to run as root."""
     return {"user": _NOBODY, "group": _NOBODY} if os.geteuid() == 0 else {}
@@ -67,7 +73,8 @@ def running_postgresql() -> Iterator[PostgreSQL]:
     """One that is ended with the block. Skips the test where none can be started."""
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed (requirements-postgres.txt)")
-    if not (shutil.which("initdb") and shutil.which("postgres")):
+    initdb, postgres = _program("initdb"), _program("postgres")
+    if not (initdb and postgres):
         pytest.skip("no PostgreSQL is installed")
     with tempfile.TemporaryDirectory() as made, socket.create_server(("127.0.0.1", 0)) as found:
         folder, port = Path(made), found.getsockname()[1]
@@ -78,9 +85,9 @@ def running_postgresql() -> Iterator[PostgreSQL]:
             os.chown(folder, _NOBODY, _NOBODY)
             os.chown(folder / "password", _NOBODY, _NOBODY)
         how = ["--auth=scram-sha-256", "--username=speech", f"--pwfile={folder}/password", "--no-sync"]
-        subprocess.run(["initdb", "-D", folder / "data", *how], check=True, capture_output=True, cwd=folder, **somebody)
+        subprocess.run([initdb, "-D", folder / "data", *how], check=True, capture_output=True, cwd=folder, **somebody)
         options = [part for setting in _QUICK for part in ("-c", setting)]
-        command = ["postgres", "-D", folder / "data", "-p", str(port), "-k", folder, *options]
+        command = [postgres, "-D", folder / "data", "-p", str(port), "-k", folder, *options]
         with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **somebody) as process:
             try:
                 yield _answering(PostgreSQL(port, process))
