@@ -30,7 +30,7 @@ def enter() -> None:
 
 
 class Room:
-    """TEMP_DIR is `temp`, DATA_DIR `data`. `bounded` is whether they lie on a small disk, so that `fill` harms nobody."""
+    """TEMP_DIR is `temp`, DATA_DIR `data`. `bounded`: they lie on a small disk, so that `fill` harms nobody."""
 
     def __init__(self, folder: Path) -> None:
         place = folder / "room"
