@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_a_job_whose_server_is_killed_ten_times_says_what_it_would_have_said(
         enough = len(kept_of(database, job_id)) + pieces
         wait_until(lambda number=number: attempts_of(database, job_id) > number)
         wait_until(lambda enough=enough: len(kept_of(database, job_id)) >= enough)
+        time.sleep(chance.uniform(0, 0.3))
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
         server = servers.start()
