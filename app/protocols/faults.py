@@ -121,6 +121,6 @@ def headers_of(error: SpeechError) -> dict[str, str]:
         return {"x-should-retry": "false"}
     if isinstance(error, StorageFull):
         return {"retry-after": str(STORAGE_RETRY_SECONDS), "x-should-retry": "true"}
-    if isinstance(error, ModelStoreError):
+    if isinstance(error, ModelStoreError | JobsUnavailable | VoicesUnavailable | VocabulariesUnavailable):
         return {"retry-after": str(STORE_RETRY_SECONDS), "x-should-retry": "true"}
     return {}
