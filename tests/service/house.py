@@ -69,7 +69,7 @@ class House:
 
         asyncio.run(main())
         assert list(self.temp.iterdir()) == []
-        assert children() <= before, "a decoder was left running"
+        assert not (left := children() - before), f"left running: {[_command(pid) for pid in left]}"
 
     def serve(self, scenario: Callable[[httpx.AsyncClient], Awaitable[None]], **settings: object) -> None:
         """`scenario` with a client of the whole application; it may still be loading."""
@@ -138,6 +138,14 @@ def work_left() -> list[str]:
     """Tasks of requests that have not ended."""
     places = ("/transcription.py", "/diarization/", "/merging.py", "_wrap_awaitable")
     return [repr(task) for task in asyncio.all_tasks() if any(place in repr(task) for place in places)]
+
+
+def _command(pid: str) -> str:
+    """What runs as a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return "(gone by now)"
 
 
 def children() -> set[str]:

@@ -264,4 +264,4 @@ def test_models_that_are_not_there_are_not_waited_for(house: House, monkeypatch:
         with pytest.raises(ModelUnavailable, match="not on this machine"):
             await transcribed(service, house.sound, SPEAKERS)
 
-    house.run(scenario, models_dir=house.temp.parent / "nothing")
+    house.run(scenario, models_dir=house.temp.parent / "nothing", hf_hub_offline=True)
