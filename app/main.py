@@ -23,7 +23,6 @@ from app.protocols.aliyun import ws as aliyun_ws
 from app.protocols.aliyun.filetrans import errors as filetrans_errors
 from app.protocols.aliyun.filetrans import http as filetrans_http
 from app.protocols.aliyun.filetrans import notices as filetrans_notices
-from app.protocols.aliyun.filetrans.dashscope import http as dashscope_http
 from app.protocols.aliyun.rest import errors as aliyun_errors
 from app.protocols.aliyun.rest import http as aliyun_http
 from app.protocols.errors import Faces
@@ -46,6 +45,7 @@ from app.protocols.openai.realtime import http as realtime_http
 from app.protocols.openai.realtime import ws as realtime_ws
 from app.protocols.qwen import ws as qwen_ws
 from app.protocols.spellings import Spellings
+from app.protocols.tus import errors as tus_errors
 from app.protocols.tus import http as tus_http
 from app.protocols.vocabularies import http as vocabularies_http
 from app.protocols.vocabularies import sensitive as sensitive_http
@@ -101,7 +101,6 @@ _ROUTERS = (
     admin_http.router,
     aliyun_http.router,
     filetrans_http.router,  # before the page, with which it shares `/`
-    dashscope_http.router,
     aliyun_ws.router,
     funasr_ws.router,
     funasr_http.router,
@@ -227,6 +226,7 @@ def _faces(settings: Settings) -> Faces:
         "/asr": whisper_asr_errors.face,
         "/detect-language": whisper_asr_errors.face,
         "/recognition": funasr_http.face,
+        tus_http.router.prefix: tus_errors.face,
         aliyun_errors.PATH: aliyun_errors.face_of(settings),
         **filetrans_errors.FACES,
         **oddasr_errors.FACES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import shutil
 import tempfile
@@ -56,18 +57,25 @@ def is_low(folder: Path | None) -> bool:
         return True
 
 
-def make_room(folder: Path | None, told: str = NOT_STORED) -> IO[bytes]:
+def make_room(folder: Path | None, told: str = NOT_STORED, *, setting: str = "TEMP_DIR") -> IO[bytes]:
     """A file in `folder` (the system's temporary one when None) that only this user may read; `leave_room` removes it.
-    `told` is what errors say.
+    `told` is what errors say, `setting` the one that names the folder, for the log.
 
     Raises:
         EngineFailure: the disk does not take it (StorageFull: it is full).
         Overloaded: too many files are open.
     """
     try:
-        return NamedTemporaryFile(dir=folder, prefix="upload-")
+        return _held(NamedTemporaryFile(dir=folder, prefix="upload-"))
     except OSError as error:
-        raise not_stored(error, told) from error
+        raise not_stored(error, told, setting=setting) from error
+
+
+def _held(room: IO[bytes]) -> IO[bytes]:
+    """The file with a mark that somebody has it, as long as it is open."""
+    with suppress(OSError):  # a disk without locks: there its age alone says whether it was left behind
+        fcntl.flock(room, fcntl.LOCK_SH)
+    return room
 
 
 def leave_room(room: IO[bytes]) -> None:

@@ -45,6 +45,7 @@
     ├── VoicesUnavailable            the database of enrolled voices cannot be used
     ├── VocabulariesUnavailable      the database of stored vocabularies cannot be used
     ├── JobsUnavailable              the database of jobs cannot be used
+    │   └── JobUnreadable            what it holds of one job is damaged, or a newer version's
     ├── ConfigUnusable               a configuration cannot be read or used, or asks for what must not be dropped
     ├── PortUnavailable              another program listens there, or this one may not
     ├── EndedByOperator              somebody who runs this server ended it
@@ -178,7 +179,13 @@ class AudioTooShort(BadAudio):
 
 
 class AddressNotFetched(RequestError):
+    """`passing`: it may go better later, for those who can wait."""
+
     code = "audio_address_not_fetched"
+
+    def __init__(self, message: str, *, param: str | None = None, passing: bool = False) -> None:
+        super().__init__(message, param=param)
+        self.passing = passing
 
 
 class UploadTooSlow(RequestError):
@@ -256,6 +263,10 @@ class VocabulariesUnavailable(SpeechError):
 
 
 class JobsUnavailable(SpeechError):
+    code = "jobs_unavailable"
+
+
+class JobUnreadable(JobsUnavailable):
     code = "jobs_unavailable"
 
 

@@ -45,10 +45,11 @@ async def receive_json_as(
     max_values: int,
     folder: Path | None,
     turns: asyncio.Semaphore | None = None,
+    setting: str = "TEMP_DIR",
 ) -> _T:
     """What `made` makes of the body in the thread that has parsed it, so that what it does not keep is not kept
-    waiting in memory. Bodies longer than IN_MEMORY are parsed in `turns`, if they are given. Everything else is as
-    `receive_json` has it; an OSError of `made` is the disk's, too.
+    waiting in memory. Bodies longer than IN_MEMORY are parsed in `turns`, if they are given. `setting` names the
+    folder, for the log. Everything else is as `receive_json` has it; an OSError of `made` is the disk's, too.
     """
     if not is_json(request):  # also keeps other sites' pages out, which may send forms and text without asking
         raise InvalidParameter("Send JSON (Content-Type: application/json).")
@@ -64,7 +65,7 @@ async def receive_json_as(
             async with turns if turns and received > IN_MEMORY else nullcontext():
                 return await asyncio.to_thread(lambda: made(_parsed(stored.read(), max_values)))
     except OSError as error:
-        raise not_stored(error, "The body could not be stored.") from error
+        raise not_stored(error, "The body could not be stored.", setting=setting) from error
 
 
 def is_json(request: Request) -> bool:

@@ -186,11 +186,11 @@ class Form:
 
 
 async def receive_form(
-    request: Request, folder: Path | None, max_files: int = MAX_FILES, *, part: str = "file"
+    request: Request, folder: Path | None, max_files: int = MAX_FILES, *, part: str = "file", setting: str = "TEMP_DIR"
 ) -> Form:
     """The request's multipart body, its files stored in `folder` (the system's temporary folder when None).
 
-    `part` is what the recording's part is called, for errors.
+    `part` is what the recording's part is called, for errors, and `setting` what names the folder, for the log.
 
     Raises:
         InvalidParameter: not multipart, broken, or too many parts.
@@ -202,18 +202,18 @@ async def receive_form(
         raise InvalidParameter(f"Send the audio as multipart/form-data, in a part named {part}.")
     try:
         async with aclosing(request.stream()) as stream:
-            return Form(await _Parser(request, stream, folder, max_files).parse())
+            return Form(await _Parser(request, stream, folder, max_files, setting).parse())
     except MultiPartException as error:
         raise InvalidParameter(f"The form cannot be read: {error.message}") from error
     except OSError as error:
-        raise not_stored(error, _NOT_STORED) from error
+        raise not_stored(error, _NOT_STORED, setting=setting) from error
 
 
 class _Parser(MultiPartParser):
     """Starlette's parser, with files that have a name on disk and a bound on all text together."""
 
     def __init__(
-        self, request: Request, stream: AsyncGenerator[bytes, None], folder: Path | None, max_files: int
+        self, request: Request, stream: AsyncGenerator[bytes, None], folder: Path | None, max_files: int, setting: str
     ) -> None:
         super().__init__(
             request.headers,
@@ -223,6 +223,7 @@ class _Parser(MultiPartParser):
             max_part_size=MAX_PART_BYTES,
         )
         self._folder = folder
+        self._setting = setting
         self._text_bytes = 0
 
     async def parse(self) -> FormData:
@@ -240,7 +241,7 @@ class _Parser(MultiPartParser):
         upload = self._current_part.file
         if upload is not None:
             upload.file.close()
-            stored = make_room(self._folder, _NOT_STORED)  # the Form leaves it
+            stored = make_room(self._folder, _NOT_STORED, setting=self._setting)  # the Form leaves it
             # A named temporary file is all that its users ask of a spooled one or a binary stream.
             self._files_to_close_on_error.append(cast("SpooledTemporaryFile[bytes]", stored))
             upload.file = cast("BinaryIO", stored)

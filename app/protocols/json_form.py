@@ -31,8 +31,9 @@ _PARSED_AT_ONCE = 2
 _MEDIA_TYPE = re.compile(r"[\w.+/;= -]{0,200}", re.ASCII)
 
 
-async def receive_json_form(request: Request, folder: Path | None) -> Form:
-    """The request's JSON body; the recording in it is stored in `folder` (the system's temporary one if None).
+async def receive_json_form(request: Request, folder: Path | None, *, setting: str = "TEMP_DIR") -> Form:
+    """The request's JSON body; the recording in it is stored in `folder` (the system's temporary one if None), which
+    `setting` names, for the log.
 
     Lists and objects are texts of JSON in the form, null is nothing.
 
@@ -48,11 +49,17 @@ async def receive_json_form(request: Request, folder: Path | None) -> Form:
         fields = cast("dict[str, object]", body)
         if len(fields) > MAX_FIELDS:
             raise InvalidParameter(f"The body has more than {MAX_FIELDS} fields.")
-        return Form(FormData(list(_items(fields, folder))))
+        return Form(FormData(list(_items(fields, folder, setting))))
 
     try:
         return await receive_json_as(
-            request, made, max_bytes=MAX_JSON_BYTES, max_values=MOST_COMMAS, folder=folder, turns=_turns(request)
+            request,
+            made,
+            max_bytes=MAX_JSON_BYTES,
+            max_values=MOST_COMMAS,
+            folder=folder,
+            turns=_turns(request),
+            setting=setting,
         )
     except UploadTooLarge:
         told = "The body is larger than this server takes as JSON; send the recording as multipart/form-data."
@@ -67,7 +74,7 @@ def _turns(request: Request) -> asyncio.Semaphore:
     return state.json_turns
 
 
-def _items(body: Mapping[str, object], folder: Path | None) -> Iterator[tuple[str, str | UploadFile]]:
+def _items(body: Mapping[str, object], folder: Path | None, setting: str) -> Iterator[tuple[str, str | UploadFile]]:
     room = MAX_TEXT_BYTES
     for name, value in body.items():
         if value is None or name == INPUT:
@@ -80,7 +87,7 @@ def _items(body: Mapping[str, object], folder: Path | None) -> Iterator[tuple[st
         yield name, text
     # Last: nothing that is refused is stored.
     if (sound := body.get(INPUT)) is not None:
-        yield INPUT, _upload(sound, folder)
+        yield INPUT, _upload(sound, folder, setting)
 
 
 def _text(value: object) -> str:
@@ -90,7 +97,7 @@ def _text(value: object) -> str:
         raise InvalidParameter("A value is nested too deep.") from None
 
 
-def _upload(said: object, folder: Path | None) -> UploadFile:
+def _upload(said: object, folder: Path | None, setting: str) -> UploadFile:
     fields = cast("dict[str, object]", said) if isinstance(said, dict) else {}
     data, kind = fields.get("data"), fields.get("format") or ""
     if not isinstance(data, str) or not isinstance(kind, str):
@@ -103,7 +110,7 @@ def _upload(said: object, folder: Path | None) -> UploadFile:
         media_type = head.removeprefix("data:").removesuffix(";base64") or media_type
     if not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidParameter(f"{INPUT}: format is no name of one.", param=INPUT)
-    stored = make_room(folder)  # the Form leaves it
+    stored = make_room(folder, setting=setting)  # the Form leaves it
     try:
         size = sum(stored.write(part) for part in _decoded(data))
         stored.flush()

@@ -5,17 +5,15 @@ Each is a file of SQLite's. What several servers on different machines share may
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import sqlite3
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -30,6 +28,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from app.domain.errors import ConfigUnusable, SpeechError
+from app.service.in_turn import InTurn
 
 BUSY_SECONDS = 2.0
 """How long a transaction waits for another program's; nothing else of the database goes on meanwhile."""
@@ -46,6 +45,7 @@ _REASONS: MappingProxyType[str, str] = MappingProxyType(
         "SQLITE_NOTADB": "is damaged",
         "SQLITE_CORRUPT": "is damaged",
         "55P03": _HELD,  # lock_not_available
+        "57014": "takes too long to answer",  # statement_timeout
         "53100": _FULL,  # disk_full
         "25006": "cannot be written to",  # read_only_sql_transaction
         "42501": "cannot be written to",  # insufficient_privilege
@@ -69,6 +69,12 @@ _DRIVERS = frozenset({"sqlite", "postgresql+psycopg"})
 _SIZE = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
 _MEMORY_BYTES = 1 << 28
 """VACUUM copies everything: in memory, where a file of that would be one more to sweep, but not more than this."""
+_SELDOM = 100
+"""How many times as long as it took to write a large file afresh nobody else is kept waiting by that again,"""
+_SELDOM_SECONDS = 3600.0
+"""but not for longer than this."""
+_STATEMENT_MS = 30_000
+"""How long a statement of PostgreSQL's may take: none here needs a second, and all others wait for it."""
 _FORGOTTEN_MS = 15_000
 """After so long PostgreSQL ends the transaction of a client from which nothing more is heard, and so its lock."""
 
@@ -118,8 +124,9 @@ def database_url(said: str, setting: str) -> URL:
 class Database:
     """A database, and the one thread in which every transaction on it runs.
 
-    It is opened at the first transaction, and anew after one that failed. Each method raises `unavailable` (or `full`)
-    of the holding where it cannot be used. Whatever the database: of transactions that write, one runs at a time, those
+    It is opened at the first transaction, and anew after one that failed; where it cannot be, those that came meanwhile
+    are told the same, instead of trying in vain one after the other. Each method raises `unavailable` (or `full`) of
+    the holding where it cannot be used. Whatever the database: of transactions that write, one runs at a time, those
     of other programs included, each sees all that was written before, and what is committed is on disk.
     """
 
@@ -131,9 +138,11 @@ class Database:
         self._holding = holding
         self._busy_seconds = busy_seconds
         named = holding.many if self._path is None else self._path.stem
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=named)
+        self._thread = InTurn(named)
         self._engine: Engine | None = None  # touched by the thread only, like the next
         self._file: tuple[int, int] | None = None
+        self._failed: tuple[float, DBAPIError | OSError] | None = None
+        self._afresh_from = 0.0
 
     async def open(self) -> None:
         """Make or migrate the file now instead of at the first use."""
@@ -141,33 +150,31 @@ class Database:
 
     async def read(self, work: Callable[[Session], _T]) -> _T:
         """What `work` returns, in a transaction that only reads."""
-        return await self._run(work, writes=False, sweeps=False)
+        return await self._thread.run(partial(self._transaction, work, monotonic()))
 
-    async def write(self, work: Callable[[Session], _T], *, sweeps: bool = False) -> _T:
-        """What `work` returns, in a transaction of its own; `sweeps`: nothing of deleted rows is left afterwards."""
-        return await self._run(work, writes=True, sweeps=sweeps)
+    async def write(self, work: Callable[[Session], _T], *, sweeps: bool = False, first: bool = False) -> _T:
+        """What `work` returns, in a transaction of its own; `sweeps`: nothing of deleted rows is left afterwards.
+        `first`: before all that wait and are not."""
+        transaction = partial(self._transaction, work, monotonic(), writes=True, sweeps=sweeps)
+        return await self._thread.run(transaction, first=first)
 
-    async def sweep(self, most_bytes: int | None = None) -> bool:
-        """Leave nothing of deleted rows in a file of SQLite's, unless it is larger; False: something may be left."""
-        loop = asyncio.get_running_loop()
-        named = copy_context().run
-        return await loop.run_in_executor(self._thread, named, partial(self._sweep, most_bytes))
+    async def sweep(self, most_bytes: int, busy: Callable[[Session], bool]) -> bool:
+        """Leave nothing of deleted rows in a file of SQLite's; False: something may be left.
+
+        One that has more than `most_bytes` is written afresh only while it is not `busy`, and seldom, since all others
+        wait for that."""
+        return await self._thread.run(partial(self._sweep, most_bytes, busy, monotonic()))
 
     async def close(self) -> None:
         """Close it. Nothing may be asked afterwards."""
-        self._thread.submit(self._dispose)
-        await asyncio.to_thread(self._thread.shutdown)
+        await self._thread.close(self._dispose)
 
-    async def _run(self, work: Callable[[Session], _T], *, writes: bool, sweeps: bool) -> _T:
-        loop = asyncio.get_running_loop()
-        named = copy_context().run  # what it logs says for whom
-        return await loop.run_in_executor(
-            self._thread, named, partial(self._transaction, work, writes=writes, sweeps=sweeps)
-        )
-
-    def _transaction(self, work: Callable[[Session], _T], *, writes: bool, sweeps: bool) -> _T:
+    def _transaction(
+        self, work: Callable[[Session], _T], asked: float, *, writes: bool = False, sweeps: bool = False
+    ) -> _T:
+        """`asked` is when it was, by time.monotonic."""
         try:
-            engine = self._opened()
+            engine = self._opened(asked)
             with Session(_writing(engine) if writes else engine) as session, session.begin():
                 result = work(session)
         except (DBAPIError, OSError) as error:
@@ -177,22 +184,42 @@ class Database:
             sweep(engine, self._holding)
         return result
 
-    def _sweep(self, most_bytes: int | None) -> bool:
+    def _sweep(self, most_bytes: int, busy: Callable[[Session], bool], asked: float) -> bool:
+        if self._path is None:
+            return True
+        spared = self._transaction(busy, asked) or monotonic() < self._afresh_from
         try:
-            return self._path is None or sweep(self._opened(), self._holding, most_bytes)
+            began = monotonic()
+            swept = sweep(self._opened(asked), self._holding, most_bytes if spared else None)
         except (DBAPIError, OSError) as error:
             self._dispose()
             raise _unavailable(error, self._holding) from error
+        if not spared:
+            ended = monotonic()
+            self._afresh_from = ended + min(_SELDOM * (ended - began), _SELDOM_SECONDS)
+        return swept
 
-    def _opened(self) -> Engine:
+    def _opened(self, asked: float) -> Engine:
         """The file as it lies there now: SQLite would go on writing to one that was removed or replaced."""
-        if self._path is None:
-            self._engine = self._engine or _open_server(self._url, self._holding, self._busy_seconds)
-        elif self._engine is None or self._file != _identity(self._path):
-            self._dispose()
-            self._engine = _open(self._path, self._holding, self._busy_seconds)
-            self._file = _identity(self._path)
+        if self._engine is not None and (self._path is None or self._file == _identity(self._path)):
+            return self._engine
+        if self._failed is not None and asked <= self._failed[0]:
+            raise _unavailable(self._failed[1], self._holding) from self._failed[1]
+        self._dispose()
+        try:
+            self._engine = self._open()
+        except (DBAPIError, OSError) as error:
+            self._failed = monotonic(), error
+            raise
+        self._failed = None
         return self._engine
+
+    def _open(self) -> Engine:
+        if self._path is None:
+            return _open_server(self._url, self._holding, self._busy_seconds)
+        engine = _open(self._path, self._holding, self._busy_seconds)
+        self._file = _identity(self._path)
+        return engine
 
     def _dispose(self) -> None:
         if self._engine is not None:
@@ -251,6 +278,7 @@ def _open_server(url: URL, holding: Holding, busy_seconds: float) -> Engine:
     """The database of a PostgreSQL server, with the tables of this version. Raises as `_open`."""
     limits = {
         "lock_timeout": round(busy_seconds * 1000),
+        "statement_timeout": _STATEMENT_MS,
         "idle_in_transaction_session_timeout": _FORGOTTEN_MS,
         "synchronous_commit": "on",
         "default_transaction_isolation": "read\\ committed",
@@ -331,6 +359,8 @@ def _begin(connection: Connection) -> None:
 def _migrate(connection: Connection, holding: Holding) -> None:
     """Bring the tables up to this version's, inside the transaction that has begun."""
     if not _is_current(connection, holding):  # another program may have done it meanwhile
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         config = _migrations(holding)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,7 +1,10 @@
-"""What a killed server leaves in TEMP_DIR: uploads and sound that nobody will read again."""
+"""What a killed server leaves in TEMP_DIR, or where jobs' recordings arrive: uploads and sound that nobody will read
+again."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import logging
 import os
 import re
@@ -18,8 +21,8 @@ _logger = logging.getLogger(__name__)
 def prepare(folder: Path | None, oldest: float) -> int:
     """Make `folder` (None: the system's temporary one), and remove leftovers from it; returns how many.
 
-    Only this user's files that were not written to for `oldest` seconds go: longer than any request may last, so that
-    no other server that shares the folder can be using them.
+    Only this user's files that nobody holds and that were not written to for `oldest` seconds go: longer than any
+    request may last, so that no other server that shares the folder can be using them.
 
     Raises:
         OSError: the folder cannot be made or read.
@@ -43,4 +46,19 @@ def _abandoned(entry: os.DirEntry[str], oldest: float) -> bool:
     except FileNotFoundError:
         return False
     ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    return stat.S_ISREG(found.st_mode) and ours and time.time() - found.st_mtime > oldest
+    return stat.S_ISREG(found.st_mode) and ours and time.time() - found.st_mtime > oldest and not _is_held(entry.path)
+
+
+def _is_held(path: str) -> bool:
+    """Whether somebody has it, as app.audio.storing locks it; False, too, where the disk has no locks."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno == errno.EWOULDBLOCK
+    finally:
+        os.close(descriptor)
+    return False

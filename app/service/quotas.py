@@ -1,6 +1,7 @@
 """How much each caller may ask for: requests a minute, live streams at once, seconds of sound an hour.
 
-Callers are keys; where no key is needed, addresses. What they used is in memory, and nowhere else.
+Callers are keys; where no key is needed, addresses, and all jobs together. What they used is in memory, and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Self, TypeAlias, cast
+from typing import Final, Literal, Self, TypeAlias, cast
 
 from app.audio.protocol import CHANNELS_ALIKE
 from app.audio.recording import Recording
@@ -48,6 +49,8 @@ _FIELDS: Mapping[Measure, str] = {
 }
 """What each measure's limit is called in KEY_LIMITS_FILE; the setting is called so, too, with key_ before it."""
 
+JOBS_ADDRESS: Final = "jobs"
+"""Whose limits those of all jobs are that were handed over without a key."""
 _logger = logging.getLogger(__name__)
 
 
@@ -63,7 +66,7 @@ class Amounts:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one caller has used that still counts, and its limits. `name` is a key's in KEY_LIMITS_FILE, else the
-    beginning of its digest, or an address (of IPv6, the network). `seconds` are rounded up."""
+    beginning of its digest, an address (of IPv6, the network), or JOBS_ADDRESS. `seconds` are rounded up."""
 
     name: str
     used: Amounts
@@ -170,6 +173,17 @@ class Quotas:
         used = self._use_sound(ticket.caller, math.ceil(seconds))
         if used is not None:
             ticket.when_failed(lambda _: None if ticket.abandoned else used.give_back())
+
+    @contextmanager
+    def job_sound(self, caller: Caller, seconds: float, counts: Callable[[], bool]) -> Generator[None]:
+        """Count a job's recording's seconds, unless they are not to count when the block ends, however it does: then
+        they are counted when it is taken up again. Raises as `sound`."""
+        used = self._use_sound(caller, math.ceil(seconds))
+        try:
+            yield
+        finally:
+            if used is not None and not counts():
+                used.give_back()
 
     def _use_sound(self, caller: Caller, seconds: int) -> Used | None:
         who, limit = _who(caller), self._limit(caller, "seconds")
@@ -356,7 +370,9 @@ def _neighbourhood(address: str) -> str:
 
 
 def _this(caller: Caller) -> str:
-    return "This key" if caller.key else "This address"
+    if caller.key:
+        return "This key"
+    return "All jobs together" if caller.address == JOBS_ADDRESS else "This address"
 
 
 def _seconds(samples: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import ExitStack, aclosing, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -13,7 +13,7 @@ from typing import Final, ParamSpec, TypeVar
 from app.audio.declared import DeclaredSound
 from app.audio.recording import Recording
 from app.audio.storing import room_for_recording
-from app.domain.errors import ModelUnavailable, UnknownModel
+from app.domain.errors import ModelUnavailable
 from app.domain.options import LiveOptions, RecognitionOptions
 from app.domain.transcript import Segment, Spoken, Transcript
 from app.service import logs
@@ -23,7 +23,7 @@ from app.service.jobs.job import Kept
 from app.service.languages import LEADING_SECONDS, HeardLanguage, heard_language
 from app.service.live import LiveTools, live_stream
 from app.service.partial import partial_transcript
-from app.service.quotas import sound_of
+from app.service.quotas import JOBS_ADDRESS, sound_of
 from app.service.remembering import Memory, Watch
 from app.service.residents import Loaded
 from app.service.transcription import Tools, Transcription
@@ -32,6 +32,7 @@ from app.streaming.stream import LiveStream
 
 _Given = ParamSpec("_Given")
 _Drawn = TypeVar("_Drawn")
+_Made = TypeVar("_Made")
 JOBS: Final = "/v1/jobs"
 """The path that jobs are worked on under, whatever protocol they were asked in."""
 
@@ -106,14 +107,14 @@ class RecognisingService(EquippedService):
         """A job's recording's transcript, in its own time, behind everybody else, however often it was interrupted.
 
         `owner` is a Caller's key, in whose name it is; `name` what the job is called among what runs. What `memory` has
-        is not done again; its sound counts when it is planned. Other arguments are those of `transcribe`.
+        is not done again; its sound counts once it is planned. Other arguments are those of `transcribe`.
 
         Raises:
             EndedByOperator: somebody who runs this server ended it.
             SpeechError: any leaf; text never goes missing from a success.
             Exception: what `memory` raises.
         """
-        caller = Caller(owner, request_id=name, path=JOBS)
+        caller = Caller(owner, address="" if owner else JOBS_ADDRESS, request_id=name, path=JOBS)
         with logs.named(name), self._job_admission.enter(caller) as ticket:
             self.running.admit(ticket)
             ticket.begin()
@@ -124,16 +125,20 @@ class RecognisingService(EquippedService):
                         return item
         raise AssertionError("a recognition ends with its transcript")
 
+    async def read_kept(self, made: Callable[[], _Made]) -> _Made:
+        """What `made` makes of what is kept of a job, in a thread that stands back."""
+        return await self._job_tools.read(made)
+
     async def partial(self, kept: Kept, model: str, options: RecognitionOptions) -> Transcript:
         """What can be read of a job's recording, of which so much is kept; see partial_transcript.
 
         Raises:
-            UnknownModel: the model with this id does not answer here now.
+            ModelUnavailable: the model with this id does not answer on this server now.
             EngineFailure: the punctuation model failed.
         """
         able = next((served.capabilities for served in self._models.served() if served.id == model), None)
         if able is None:
-            raise UnknownModel(f"{model} does not answer here now.", param="model")
+            raise ModelUnavailable(f"{model} does not answer on this server now. Ask again later.")
         writing = self._models.writing
         return await self._job_tools.read(partial(partial_transcript, kept, model, options, able, writing))
 
@@ -238,8 +243,8 @@ class RecognisingService(EquippedService):
             with nullcontext() if job else loaded.computing.presence.staying():
                 recording = await ticket.in_time(self._decoded(path, declared, options, job))
                 running.step, running.audio = "detect", recording.duration
-                with recording:
-                    work = self._transcription(recording, tools, loaded, options, ticket, early=early, job=job)
+                with recording, self._counted(recording, ticket, job):
+                    work = self._transcription(tools, loaded, options, ticket, early=early, job=job)
                     async with aclosing(work.run(recording)) as items:
                         async for item in items:
                             if isinstance(item, Transcript):
@@ -257,9 +262,21 @@ class RecognisingService(EquippedService):
         job.watch.lasts(recording.duration * recording.time_scale)
         return recording
 
+    @contextmanager
+    def _counted(self, recording: Recording, ticket: Ticket, job: JobWork | None) -> Generator[None]:
+        """A recording's sound counts from here on. A job's does once: when there is a plan of what is to be recognised,
+        with which every later attempt begins; one that is interrupted before costs nothing."""
+        seconds = sound_of(recording)
+        if job is None:
+            self.quotas.sound(ticket, seconds)
+        elif job.memory.plan(0) is None:
+            with self.quotas.job_sound(ticket.caller, seconds, lambda: job.memory.plan(0) is not None):
+                yield
+            return
+        yield
+
     def _transcription(
         self,
-        recording: Recording,
         tools: Tools,
         loaded: Loaded,
         options: RecognitionOptions,
@@ -268,9 +285,7 @@ class RecognisingService(EquippedService):
         early: bool,
         job: JobWork | None,
     ) -> Transcription:
-        """The work on a recording, whose sound counts from here on; of a job, once."""
-        if job is None or job.memory.plan(0) is None:
-            self.quotas.sound(ticket, sound_of(recording))
+        """The work on a recording."""
         recognizer, batcher = loaded.recognizer, loaded.batcher
         if job is None:
             return Transcription(tools, recognizer, batcher, options, ticket, early=early)

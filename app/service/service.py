@@ -17,6 +17,7 @@ from app.pipeline.hotwords.parsing import parse_hotwords
 from app.service import leftovers
 from app.service.equipped import LOADING
 from app.service.improving import Improvement
+from app.service.jobs.files import incoming
 from app.service.jobs.job import Face
 from app.service.jobs.jobs import Jobs
 from app.service.jobs.messages import Drawer
@@ -62,17 +63,21 @@ class SpeechService(RecognisingService):
             max_bytes=settings.max_job_audio_size,
             retention_seconds=settings.upload_retention_hours * _HOUR,
         )
-        self.jobs = Jobs(self, settings, meter, drawers=drawers, sweeps={"resumable uploads": self.uploads.sweep})
+        sweeps = {
+            "resumable uploads": self.uploads.sweep,
+            "forms of killed servers": self._sweep_incoming,
+        }
+        self.jobs = Jobs(self, settings, meter, drawers=drawers, sweeps=sweeps)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Load the models and warm the decoders up. A failure is kept in `failure`, so that health can tell it."""
+        """Load the models and warm the decoders up. A failure is kept in `failure`, so that health can tell it. Owners
+        of jobs are told of them, and what has expired goes, whatever becomes of the models."""
         started = time.monotonic()
-        # No request lasts longer than this after its file was last written to.
-        longest = self.settings.request_timeout_seconds + self.settings.decode_timeout_seconds + _SLACK_SECONDS
+        self.jobs.start()
         try:
-            await asyncio.to_thread(leftovers.prepare, self.settings.temp_dir, longest)
+            await asyncio.to_thread(leftovers.prepare, self.settings.temp_dir, self._longest)
             # Both to their end, whatever becomes of the other: decoders that are still starting cannot be closed.
             for outcome in await asyncio.gather(self._decoders.start(), self._models.load(), return_exceptions=True):
                 if outcome is not None:
@@ -94,7 +99,7 @@ class SpeechService(RecognisingService):
             _logger.warning("%s would be the better model here, but %s", model_id, reason)
         self._improve()
         self._begin(self._models.load_more())
-        self.jobs.start()
+        self.jobs.work()
 
     async def close(self) -> None:
         """End the decoders and free the models. Requests in progress must have ended; jobs are put back."""
@@ -110,6 +115,15 @@ class SpeechService(RecognisingService):
         await self.voices.close()
         await self.vocabularies.close()
         await self._models.close()
+
+    @property
+    def _longest(self) -> float:
+        """Seconds: no request lasts longer after its file was last written to."""
+        return self.settings.request_timeout_seconds + self.settings.decode_timeout_seconds + _SLACK_SECONDS
+
+    async def _sweep_incoming(self) -> int:
+        folder = await asyncio.to_thread(incoming, self.settings.jobs_folder)
+        return await asyncio.to_thread(leftovers.prepare, folder, self._longest)
 
     def _improve(self) -> None:
         """See to it that what is missing is fetched."""

@@ -177,6 +177,7 @@ def test_other_answers_are_named_and_not_repeated(tmp_path: Path, status: str) -
             with pytest.raises(AddressNotFetched) as caught:
                 await fetch(of_public(server), f"http://{NAME}/", tmp_path)
             assert caught.value.message == f"The recording's server answered {status[:3]}."
+            assert caught.value.passing == status.startswith("500")
             assert caught.value.param == "audio_address"
 
     run(scenario)

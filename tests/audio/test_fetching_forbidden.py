@@ -205,18 +205,18 @@ def test_nobody_learns_why_an_address_cannot_be_had(tmp_path: Path) -> None:
             closed = server.port
             async with Listener().at("127.0.0.1") as listening:
                 names = Names(private_example=[["127.0.0.1"]], refused_example=[[PUBLIC]])
-                told: set[tuple[str, str, str | None]] = set()
+                told: set[tuple[str, str, str | None, bool]] = set()
                 server.port = 1  # nobody listens there
                 for host, port in (("private.example", listening.port), ("private.example", closed), ("no.such", 80)):
                     with pytest.raises(AddressNotFetched) as caught:
                         await fetch(fetcher(resolver=names, dialer=Roads()), f"http://{host}:{port}/", tmp_path)
-                    told.add((caught.value.message, caught.value.code, caught.value.param))
+                    told.add((caught.value.message, caught.value.code, caught.value.param, caught.value.passing))
                 roads = Roads.to(server)
                 with pytest.raises(AddressNotFetched) as caught:
                     await fetch(fetcher(resolver=names, dialer=roads), "http://refused.example/", tmp_path)
                 assert roads.dialled == [PUBLIC]
-                told.add((caught.value.message, caught.value.code, caught.value.param))
-                assert told == {(NOT_FETCHED, "audio_address_not_fetched", "audio_address")}
+                told.add((caught.value.message, caught.value.code, caught.value.param, caught.value.passing))
+                assert told == {(NOT_FETCHED, "audio_address_not_fetched", "audio_address", True)}
 
     run(scenario)
 

@@ -10,9 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
+from app.protocols.aliyun.filetrans import errors as filetrans
+from app.protocols.faults import Fault
+from app.protocols.oddasr.rest import errors as oddasr
+
 from .proxy import Nginx, refused, running
 
 MEBIBYTE = 1024 * 1024
+TOO_LARGE = 9000 * MEBIBYTE
+"""For jobs, too."""
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +45,13 @@ def told(body: dict[str, Any], path: str) -> str:
         assert set(body["error"]) == {"message", "type", "param", "code"}
         return str(body["error"]["message"])
     shapes: dict[str, str] = {
+        "/": "Message",
+        "/filetrans": "Message",
+        "/api/v1/services/audio/asr/transcription": "message",
+        "/api/v1/tasks/job_1": "message",
         "/v1/asr": "error",
         "/v1/asr/hotwords": "error_desc",
+        "/v1/asr/task/create": "error_desc",
         "/api/v1/asr/vocabs": "error_message",
         "/asr": "detail",
         "/recognition": "msg",
@@ -51,8 +62,13 @@ def told(body: dict[str, Any], path: str) -> str:
 PATHS = [
     "/v1/audio/transcriptions",
     "/stream/v1/asr",
+    "/",
+    "/filetrans",
+    "/api/v1/services/audio/asr/transcription",
+    "/api/v1/tasks/job_1",
     "/v1/asr",
     "/v1/asr/hotwords",
+    "/v1/asr/task/create",
     "/api/v1/asr/vocabs",
     "/asr",
     "/recognition",
@@ -71,9 +87,37 @@ def test_no_server_is_there(alone: Nginx, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_an_upload_is_too_large(alone: Nginx, path: str) -> None:
-    status, body = answer_to(alone, f"POST {path} HTTP/1.1", f"content-length: {3000 * MEBIBYTE}")
+    status, body = answer_to(alone, f"POST {path} HTTP/1.1", f"content-length: {TOO_LARGE}")
     assert status == 413
     assert "larger than" in told(body, path)
+
+
+@pytest.mark.parametrize("at", [*filetrans.FACES, *oddasr.FACES])
+@pytest.mark.parametrize("below", ["", "/there"])
+def test_they_look_like_the_server_s_own(alone: Nginx, at: str, below: str) -> None:
+    path = f"{at}{below}" if at != filetrans.ROOT else at
+    face = (filetrans.FACES | oddasr.FACES)[at]
+    answer = httpx.get(f"{alone.base}{path}")
+    drawn = face(Fault("Why.", 502), {"type": "http", "state": {"request_id": "-"}})
+    own = json.loads(bytes(drawn.body))
+    assert answer.json().keys() == own.keys()
+    assert answer.json().get("data") == own.get("data")
+
+
+@pytest.mark.parametrize(
+    ("path", "unreachable", "too_large", "too_many"),
+    [
+        ("/filetrans", "ServiceUnavailable", "InvalidParameter", "Throttling.User"),
+        ("/api/v1/tasks/job_1", "InternalError", "InvalidParameter", "Throttling.RateQuota"),
+    ],
+)
+def test_they_are_called_what_the_server_calls_its_own(
+    alone: Nginx, strict: Nginx, path: str, unreachable: str, too_large: str, too_many: str
+) -> None:
+    name = "Code" if path == filetrans.PATH else "code"
+    assert httpx.get(f"{alone.base}{path}").json()[name] == unreachable
+    assert answer_to(alone, f"POST {path} HTTP/1.1", f"content-length: {TOO_LARGE}")[1][name] == too_large
+    assert refused(f"{strict.base}{path}").json()[name] == too_many
 
 
 def test_an_upload_of_unknown_length_is_counted(strict: Nginx) -> None:

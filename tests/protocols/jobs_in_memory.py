@@ -1,4 +1,4 @@
-"""Jobs that nobody works on, for routes that hand them over and ask for them: tests say how they go on."""
+"""Jobs that nobody works on, and real uploads, for routes that hand over and ask: tests say how jobs go on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 from openai_server import FakeService
 
-from app.domain.errors import JobNotDone, SpeechError, UnknownJob, UnknownUpload
+from app.domain.errors import JobNotDone, SpeechError, UnknownJob
 from app.domain.transcript import Transcript
 from app.service.admission import Caller
 from app.service.jobs.job import Failure, Idempotency, Job, JobRequest, Progress, State
 from app.service.jobs.store import Submitted
+from app.service.resumable.store import UploadStore
 from app.settings import Settings
 
 
@@ -27,6 +28,7 @@ class FakeJobs:
     transcripts: dict[str, Transcript] = field(default_factory=dict)
     recordings: dict[str, bytes] = field(default_factory=dict)
     refusal: SpeechError | None = None
+    read: set[str] = field(default_factory=set)
 
     async def submit(
         self, caller: Caller, request: JobRequest, recording: Path | None, idempotency: Idempotency | None = None
@@ -53,8 +55,15 @@ class FakeJobs:
     async def delete(self, owner: str, job_id: str) -> None:
         del self.jobs[(await self.get(owner, job_id)).id]
 
+    @contextlib.asynccontextmanager
+    async def reading(self, job: Job) -> AsyncGenerator[None]:
+        self.read.add(job.id)
+        yield
+        self.read.discard(job.id)
+
     async def transcript(self, owner: str, job_id: str) -> Transcript:
         job = await self.get(owner, job_id)
+        assert job_id in self.read, "without a turn"
         if job.state != "succeeded":
             raise JobNotDone(f"The job is {job.state}.")
         return self.transcripts[job.id]
@@ -81,22 +90,10 @@ class FakeJobs:
         return self.turn(job_id, "succeeded", duration=transcript.duration)
 
 
-@dataclass
-class FakeUploads:
-    """Resumable uploads that are finished, by owner and id."""
-
-    paths: dict[tuple[str, str], Path] = field(default_factory=dict)
-
-    @contextlib.asynccontextmanager
-    async def take(self, owner: str, said: str) -> AsyncGenerator[Path, None]:
-        if (owner, said) not in self.paths:
-            raise UnknownUpload("There is no such upload.", param="upload")
-        yield self.paths[owner, said]
-
-
 class JobService(FakeService):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.jobs = FakeJobs()  # type: ignore[assignment]
-        self.uploads = FakeUploads()  # type: ignore[assignment]
+        folder = settings.jobs_folder / "uploads"
+        self.uploads = UploadStore(folder, max_bytes=settings.max_job_audio_size, retention_seconds=60)
         self.admit_job = self.admit  # type: ignore[method-assign]

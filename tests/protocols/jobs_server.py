@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 from openai_server import KEY, OTHER_KEY, TRANSCRIPTS, FakeService, build
@@ -21,6 +22,7 @@ from app.domain.transcript import Transcript
 from app.protocols.jobs.http import router
 from app.service.admission import Admission
 from app.service.auth import KeyRing
+from app.service.jobs.files import incoming
 from app.service.jobs.job import Failure, Job, Kept, Lease, Progress
 from app.service.jobs.jobs import Jobs
 from app.service.jobs.store import JobStore
@@ -32,6 +34,7 @@ PATH = "/v1/jobs"
 MAX_BYTES = 1024 * 1024
 MOST_JOBS = 12
 PLACES = 3
+_Made = TypeVar("_Made")
 PATIENCE = 120.0
 """Seconds: more than anything takes on a busy machine."""
 MODELS = ("able", "group/plain")
@@ -39,6 +42,9 @@ MODELS = ("able", "group/plain")
 
 class JobsService(FakeService):
     """Its partial transcripts say what was kept, piece by piece."""
+
+    async def read_kept(self, made: Callable[[], _Made]) -> _Made:
+        return made()
 
     async def partial(self, kept: Kept, model: str, options: RecognitionOptions) -> Transcript:
         said = [hypothesis.text for _, hypothesis in sorted(kept.heard.items())]
@@ -58,11 +64,19 @@ class Room:
     handing_over: Admission
     lifecycle: Lifecycle
 
+    @property
+    def incoming(self) -> Path:
+        """Where recordings in forms arrive."""
+        return incoming(self.service.settings.jobs_folder)
+
     def client(self, key: str = KEY) -> httpx.Client:
         return httpx.Client(base_url=self.base, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE)
 
     def job(self, job_id: str) -> Job:
-        return asyncio.run(self.store.get(None, job_id))
+        """It, with all that was asked."""
+        job = asyncio.run(self.store.get(None, job_id))
+        request, _ = asyncio.run(self.store.known(job.owner, job_id)).decode()
+        return replace(job, request=request)
 
     def jobs(self, key: str = KEY) -> list[Job]:
         return list(asyncio.run(self.store.list(owner_of(key))))

@@ -19,11 +19,14 @@ class Shelf:
 
 @contextlib.contextmanager
 def recording_at(content: bytes) -> Iterator[Shelf]:
-    """An address on this machine with a recording."""
+    """An address on this machine with a recording. Where it ends in .gone, there is none."""
     shelf = Shelf("")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path.endswith(".gone"):
+                self.send_error(404)
+                return
             shelf.asked.append(self.path)
             self.send_response(200)
             self.send_header("content-length", str(len(content)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -120,6 +121,18 @@ def test_stored_words_are_listened_for(server: Running) -> None:
         assert [one.text for one in server.jobs.latest.request.options.hotwords] == ["阿里巴巴"]
     assert refusal(submit(server, resources=[{"resource_type": "another"}]))[:2] == (400, "InvalidParameter")
     assert refusal(submit(server, resources=phrase * 2))[0] == 400
+    both = {"parameters": {"vocabulary_id": stored.id}, "resources": phrase}
+    assert "resources" in refusal(submit(server, **both))[2]
+    assert refusal(submit(server, **(both | {"resources": "abc"})))[0] == 400
+
+
+def test_fields_that_nobody_reads_are_noted_without_their_values(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger=parameters.__name__)
+    assert submit(server, parameters={"something_new": "secret", "channel_id": [0]}, other="secret").status_code == 200
+    (line,) = [record.getMessage() for record in caplog.records if record.name == parameters.__name__]
+    assert line.endswith("fields nobody reads: ['other', 'something_new']")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +170,7 @@ def test_requests_that_are_none(server: Running) -> None:
     assert refusal(httpx.post(address, json=[], headers=headers))[0] == 400
     assert refusal(httpx.post(address, content=b"{", headers=headers))[0] == 400
     assert refusal(httpx.post(address, json={}, headers=ASYNC))[:2] == (401, "InvalidApiKey")
+    assert refusal(httpx.get(address, headers=headers))[:2] == (405, "UnsupportedOperation")
     server.jobs.refusal = errors.TooManyJobs("Enough.", retry_after=3)
     assert refusal(submit(server))[:2] == (429, "Throttling.RateQuota")
 
@@ -245,6 +259,19 @@ def test_a_recording_without_speech(server: Running) -> None:
     assert told["transcripts"][0]["sentences"] == []
 
 
+def test_channels_without_speech(server: Running) -> None:
+    """Whoever speaks on another one is not told of."""
+    two = TRANSCRIPTS["two"]
+    second = replace(two, segments=tuple(one for one in two.segments if one.speaker and one.speaker.number == 1))
+    first, both = task(server, channel_id=[0]), task(server, channel_id=[0, 1])
+    for task_id in (first, both):
+        server.jobs.done(task_id, second)
+    assert transcription(fetch(server, first))["code"] == "SUCCESS_WITH_NO_VALID_FRAGMENT"
+    told = transcription(fetch(server, both))
+    assert "code" not in told
+    assert [one["text"] for one in told["transcripts"]] == ["", "Hello there!"]
+
+
 @pytest.mark.parametrize(
     ("code", "name"),
     [
@@ -304,6 +331,4 @@ def test_secrets_are_of_each_task_and_in_no_answer_before_the_end(server: Runnin
 
 
 def test_the_documentation_has_the_fields_that_are_read() -> None:
-    others = {"channel_id", "language_hints", "diarization_enabled", "speaker_count"}
-    asked = {"vocabulary_id", "special_word_filter"}
-    assert schema.PARAMETERS.keys() == others | asked | parameters.WITHOUT_EFFECT | parameters.REFUSED
+    assert schema.PARAMETERS.keys() == parameters.WITH_EFFECT | parameters.WITHOUT_EFFECT | parameters.REFUSED

@@ -68,6 +68,21 @@ def test_a_notice_that_comes_late_tells_of_its_own_state() -> None:
     assert running["expires_at"] is None
 
 
+def test_a_notice_that_comes_late_has_none_of_the_numbers_that_came_later() -> None:
+    job = replace(ENDED, attempts=3, waits_for="no room")
+    running = drawn("running", job)["data"]
+    assert (running["attempts"], running["waits_for"]) == (1, "")
+    assert running["progress"] == {
+        **{"percent": 0, "seconds_done": 0, "seconds_total": None, "pieces_done": 0, "pieces_total": 0},
+        **{"step": None, "seconds_left": None},
+    }
+    put_back = drawn("queued", replace(job, state="queued", ended=None, expires=None))["data"]
+    assert (put_back["started_at"], put_back["attempts"], put_back["waits_for"]) == (None, 0, "")
+    assert put_back["progress"] == running["progress"]
+    goes_on = drawn("running", replace(job, state="running", ended=None, expires=None, attempts=2))["data"]
+    assert (goes_on["attempts"], goes_on["progress"]["pieces_done"]) == (2, 8), "it is in that state"
+
+
 def test_a_notice_of_a_failure_says_why() -> None:
     failure = Failure("UndecodableAudio", "audio_undecodable", "Not audio.", "file")
     body = drawn("failed", replace(telling("json"), state="failed", failure=failure))

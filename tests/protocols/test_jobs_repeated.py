@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
+import hashlib
+import os
+import resource
+import stat
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from jobs_server import PATH, Room, ask, jobs_served, made, refused, until, uploaded
-from openai_server import OTHER_KEY
+from jobs_server import PATH, PATIENCE, PLACES, Room, ask, jobs_served, made, refused, until, uploaded
+from openai_server import OTHER_KEY, TRANSCRIPTS
+
+from app.service.resumable.holding import WAIT_SECONDS
 
 KEYED = {"idempotency-key": "monday"}
 
@@ -25,7 +35,7 @@ def _room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 def room(_room: Room) -> Iterator[Room]:
     _room.clear()
     yield _room
-    until(lambda: not list(_room.temp.iterdir()))
+    until(lambda: not list(_room.temp.iterdir()) and not list(_room.incoming.iterdir()))
 
 
 @pytest.fixture
@@ -124,3 +134,104 @@ def test_an_upload_again_is_the_same_job_though_its_bytes_are_gone(room: Room, c
     other = uploaded(room, b"long sound")
     refused(ask(client, None, headers=KEYED, upload=other), 422, "idempotency_conflict", "idempotency_key")
     assert made(ask(client, None, upload=other)) != first
+
+
+def test_an_upload_that_is_sent_twice_at_once_is_one_job(room: Room, client: httpx.Client) -> None:
+    upload = uploaded(room, b"long sound")
+
+    def submit(_: int) -> httpx.Response:
+        with room.client() as one:
+            return ask(one, None, headers=KEYED, upload=upload)
+
+    with ThreadPoolExecutor(PLACES) as pool:
+        with held(room, upload) as knock:
+            sent = [pool.submit(submit, number) for number in range(PLACES)]
+            until(lambda: room.handing_over.active == PLACES and knock.exists())
+        answers = [one.result() for one in sent]
+    assert sorted(answer.status_code for answer in answers) == [200] * (PLACES - 1) + [202]
+    assert len({answer.json()["id"] for answer in answers}) == len(room.jobs()) == 1
+
+
+@contextlib.contextmanager
+def held(room: Room, upload: str) -> Iterator[Path]:
+    """While somebody else is at an upload; yields what appears when it is wanted."""
+    path = next((room.incoming.parent / "uploads").glob(f"*/{upload}"))
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield path.with_name(f"{upload}.knock")
+
+
+def test_an_upload_that_somebody_else_is_at_is_not_waited_for_for_ever(room: Room, client: httpx.Client) -> None:
+    upload = uploaded(room, b"long sound")
+    room.service.uploads._wait = 0.2
+    try:
+        with held(room, upload):
+            refused(ask(client, None, headers=KEYED, upload=upload), 409, "upload_locked", "upload")
+    finally:
+        room.service.uploads._wait = WAIT_SECONDS
+    refused(ask(client, None, headers=KEYED, upload=f"upload_{'0' * 24}"), 404, "upload_not_found", "upload")
+    made(ask(client, None, headers=KEYED, upload=upload))
+
+
+@pytest.mark.parametrize("step", ["hashlib.file_digest", "os.link"])
+def test_answers_do_not_wait_for_recordings_that_are_handed_over(
+    room: Room, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """However many: more than asyncio has threads."""
+    many = min(32, (os.cpu_count() or 1) + 4) + 2
+    done = made(ask(client))
+    room.succeed(room.lease(), TRANSCRIPTS["zh"])
+    going_on = threading.Event()
+    work, entered = {"hashlib.file_digest": hashlib.file_digest, "os.link": os.link}[step], []
+
+    def slow(*given: Any) -> Any:
+        entered.append(given)
+        going_on.wait(PATIENCE)
+        return work(*given)  # type: ignore[operator]
+
+    def submit(number: int) -> httpx.Response:
+        with room.client() as one:
+            return ask(one, headers={"idempotency-key": str(number)})
+
+    monkeypatch.setattr(step, slow)
+    for bound in ("_max_requests", "_max_of_a_key"):
+        monkeypatch.setattr(room.handing_over, bound, many)
+    with ThreadPoolExecutor(many) as pool:
+        sent = [pool.submit(submit, number) for number in range(many)]
+        try:
+            until(lambda: room.handing_over.active == many and len(entered) > 1)
+            assert client.get(f"{PATH}/{done}/result", timeout=20).status_code == 200
+        finally:
+            going_on.set()
+        assert {one.result().status_code for one in sent} <= {202, 429}
+
+
+def test_a_recording_in_a_form_is_moved_to_its_place(
+    room: Room, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, moved = os.link, []
+
+    def seen(source: Path, target: Path) -> None:
+        moved.append((source, source.stat(), source.parent.stat()))
+        link(source, target)
+
+    monkeypatch.setattr("os.link", seen)
+    job = made(ask(client))
+    [(source, file, folder)] = moved
+    assert (source.parent, stat.S_IMODE(file.st_mode), stat.S_IMODE(folder.st_mode)) == (room.incoming, 0o600, 0o700)
+    assert (room.incoming.parent / job).stat().st_ino == file.st_ino
+    assert not source.exists()
+
+
+def test_a_form_that_the_disk_of_jobs_does_not_take_is_told(
+    room: Room, client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+    try:
+        refused(ask(client, bytes(300_000)), 507, "storage_full", None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "JOBS_DIR takes nothing" in caplog.text
+    assert "TEMP_DIR" not in caplog.text
+    made(ask(client))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
-from jobs_server import PATH, Room, ask, jobs_served, made, refused
-from openai_server import TRANSCRIPTS, nobody
+from jobs_server import PATH, PATIENCE, Room, ask, jobs_served, made, refused, until
+from openai_server import KEY, OTHER_KEY, TRANSCRIPTS, nobody
 
 from app.domain import errors
 from app.protocols.faults import STATUS
-from app.service.jobs.job import Failure, Progress
+from app.service.jobs.job import Failure, Job, Progress
+from app.service.jobs.turns import AT_ONCE, MOST_WAITING, SHORT_SECONDS
 
 ROUTE = "/v1/audio/transcriptions"
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
@@ -164,6 +170,47 @@ def test_what_is_recognised_so_far_can_be_read(room: Room, client: httpx.Client)
     refused(result(client, job, "diarized_json", "partial"), 400, "invalid_value", "response_format")
     room.succeed(lease, TRANSCRIPTS["zh"])
     assert result(client, job, "text", "partial").text == result(client, job, "text").text
+
+
+def test_long_results_are_read_two_at_a_time(room: Room, client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with room.client(OTHER_KEY) as other:
+        long, short, others = made(ask(client)), made(ask(client)), made(ask(other))
+    for _ in range(3):
+        lease = room.lease()
+        seconds = SHORT_SECONDS if lease.job.id == short else 3600.0
+        room.succeed(lease, replace(TRANSCRIPTS["zh"], duration=seconds))
+    draw, going_on, entered, most = room.service.drawing, threading.Event(), list[str](), [0]
+
+    async def slow(drawn: Any, transcript: Any, job: Job, shape: Any) -> Any:
+        if job.id != short:
+            entered.append(job.id)
+            most[0] = max(most[0], len(entered))
+            await asyncio.to_thread(going_on.wait, PATIENCE)
+            entered.remove(job.id)
+        return await draw(drawn, transcript, job, shape)
+
+    def ask_for(number: int) -> httpx.Response:
+        with room.client(OTHER_KEY if number == 0 else KEY) as one:
+            return result(one, others if number == 0 else long, which="partial" if number % 2 else "result")
+
+    monkeypatch.setattr(room.service, "drawing", slow)
+    turns = room.service.jobs._turns
+    mine = AT_ONCE + MOST_WAITING
+    with ThreadPoolExecutor(mine + 1) as pool:
+        try:
+            sent = [pool.submit(ask_for, number) for number in range(1, mine + 1)]
+            until(lambda: len(entered) == AT_ONCE and turns._waiting.total() == MOST_WAITING)
+            answer = result(client, long)
+            refused(answer, 429, "rate_limit_exceeded", None)
+            assert answer.headers["retry-after"] == "5"
+            assert result(client, short).status_code == 200
+            sent.append(pool.submit(ask_for, 0))  # others may wait, too
+            until(lambda: turns._waiting.total() == MOST_WAITING + 1)
+        finally:
+            going_on.set()
+        assert [one.result().status_code for one in sent] == [200] * (mine + 1)
+    assert most == [AT_ONCE]
+    assert result(client, long).status_code == 200
 
 
 def test_a_format_that_is_none_is_refused(room: Room, client: httpx.Client) -> None:

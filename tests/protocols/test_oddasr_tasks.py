@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -176,14 +177,50 @@ def test_stored_words_are_named_by_their_unique_id(server: Running) -> None:
     assert refusal(server.create(sensitive_uid="nobody"))[0] == 404
 
 
-def test_a_finished_upload_may_be_named_in_place_of_a_recording(server: Running, tmp_path: Path) -> None:
-    path = tmp_path / "upload"
-    path.write_bytes(b"long")
-    server.service.uploads.paths[OWNER, "upload_1"] = path  # type: ignore[attr-defined]
-    answer = server.post("create", files={"upload": (None, "upload_1")})
+def uploaded(server: Running, content: bytes, length: int = 0, **about: str) -> str:
+    """The id of a resumable upload, whose client said that of its file; one of more bytes than that is not finished."""
+    metadata = ",".join(f"{name} {base64.b64encode(said.encode()).decode()}" for name, said in about.items())
+
+    async def work() -> str:
+        uploads = server.service.uploads
+        upload = await uploads.create(OWNER, length or len(content), metadata)
+        async with uploads.writing(OWNER, upload.id) as writing:
+            await writing.append(content)
+        return upload.id
+
+    return asyncio.run(work())
+
+
+def of_upload(server: Running, upload: str) -> httpx.Response:
+    return server.post("create", files={"upload": (None, upload)})
+
+
+@pytest.mark.parametrize("form", ["{}", "/v1/jobs/uploads/{}"])
+def test_a_finished_upload_may_be_named_in_place_of_a_recording(server: Running, form: str) -> None:
+    upload = uploaded(server, b"long")
+    assert refusal(server.create(upload=upload))[0] == 400
+    answer = of_upload(server, form.format(upload))
     assert server.jobs.recordings[answer.json()["data"]["task_id"]] == b"long"
-    assert refusal(server.post("create", files={"upload": (None, "upload_2")}))[0] == 404
-    assert refusal(server.create(upload="upload_1"))[0] == 400
+    assert (server.jobs.latest.request.name, server.jobs.latest.request.declared) == ("", None)
+    assert refusal(of_upload(server, upload))[0] == 404, "it is the task's now"
+
+
+def test_what_an_upload_s_client_said_of_its_file_is_known(server: Running) -> None:
+    upload = uploaded(server, b"samples", filename="../../会议.pcm", filetype="audio/L16;rate=16000")
+    assert of_upload(server, upload).status_code == 200
+    request = server.jobs.latest.request
+    assert (request.name, request.declared) == ("会议.pcm", DeclaredSound("s16be", 16_000))
+
+
+def test_an_upload_that_cannot_be_used_is_refused_and_stays(server: Running) -> None:
+    half, odd = uploaded(server, b"half", 8), uploaded(server, b"odd", filetype="audio/L16")
+    assert refusal(of_upload(server, half))[0] == 409
+    status, why = refusal(of_upload(server, odd))
+    assert status == 400
+    assert "rate" in why
+    for one in (half, odd):
+        assert asyncio.run(server.service.uploads.find(OWNER, one)).offset
+    assert not server.jobs.jobs
 
 
 @pytest.mark.parametrize(

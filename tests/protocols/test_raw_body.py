@@ -25,6 +25,9 @@ class FullDisk:
         self._when = when
         self._full = False
 
+    def fileno(self) -> int:
+        return self._file.fileno()
+
     def write(self, chunk: bytes) -> int:
         self._check("write")
         return len(chunk)

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from served import served
 from tus_server import KEY, MAX_BYTES, OTHER_KEY, PART, SITE, UPLOADS, Running, encoded, serving
+
+from app.main import create_app
+from app.settings import Settings
 
 EXTENSIONS = {
     "creation",
@@ -215,6 +219,16 @@ def test_a_part_that_makes_no_sense_is_refused(http: httpx.Client) -> None:
     assert "3 bytes of this upload have arrived" in told["message"]
 
 
+def test_a_part_that_is_refused_does_not_say_the_length(http: httpx.Client) -> None:
+    location = http.post(UPLOADS, headers={"upload-defer-length": "1"}).headers["location"]
+    assert patch(http, location, 0, b"abcde").status_code == 204
+    assert patch(http, location, 0, b"fghij", upload_length="5").status_code == 409
+    assert patch(http, location, 5, b"fghij", upload_length="7").status_code == 413
+    assert http.head(location).headers["upload-defer-length"] == "1"
+    assert patch(http, location, 5, b"fghij", upload_length="10").status_code == 204
+    assert http.get(location).json()["finished"] is True
+
+
 def test_no_more_than_the_server_takes(http: httpx.Client) -> None:
     answer = http.post(UPLOADS, headers={"upload-length": str(MAX_BYTES + 1)})
     assert answer.status_code == 413
@@ -238,12 +252,20 @@ def test_keys_are_asked_for_before_a_byte_is_read(http: httpx.Client, server: Ru
     before = server.files()
     with server.client(None) as nobody, server.client("wrong") as wrong:
         for client in (nobody, wrong):
-            assert patch(client, location, 0, b"abc").status_code == 401
+            answer = patch(client, location, 0, b"abc")
+            assert (answer.status_code, answer.headers["tus-resumable"]) == (401, "1.0.0")
             assert client.post(UPLOADS, content=b"abc", headers=PART | {"upload-length": "3"}).status_code == 401
             assert client.head(location).status_code == 401
             assert client.delete(location).status_code == 401
     assert server.files() == before
     assert offset(http, location) == 0
+
+
+def test_the_whole_application_says_the_version_where_no_route_has_seen_the_request() -> None:
+    with served(create_app(Settings(_env_file=None, api_keys=KEY))) as port:
+        for path, marked in ((UPLOADS, True), (f"{UPLOADS}/x", True), ("/v1/jobs", False)):
+            answer = httpx.post(f"http://127.0.0.1:{port}{path}")
+            assert (answer.status_code, "tus-resumable" in answer.headers) == (401, marked)
 
 
 def test_what_belongs_to_another_key_does_not_exist(http: httpx.Client, server: Running) -> None:
@@ -297,7 +319,7 @@ def test_other_paths_keep_their_own_bound(http: httpx.Client) -> None:
     assert answer.status_code == 413
     assert "MAX_AUDIO_SIZE)" in answer.json()["error"]["message"]
     beyond = http.post("/v1/jobs/uploads", content=bytes(MAX_BYTES + 2 * 1024 * 1024), headers={"upload-length": "1"})
-    assert beyond.status_code == 413
+    assert (beyond.status_code, beyond.headers["tus-resumable"]) == (413, "1.0.0")
     assert "MAX_JOB_AUDIO_SIZE)" in beyond.json()["error"]["message"]
     assert http.post("/v1/jobsX", content=bytes(MAX_BYTES)).status_code == 413
 

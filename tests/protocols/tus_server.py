@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from app.protocols.errors import Faces
 from app.protocols.openai import errors as openai_errors
+from app.protocols.tus import errors
 from app.protocols.tus.http import router
 from app.service.auth import KeyRing
 from app.service.headers import shielded
@@ -94,7 +95,7 @@ def build(service: FakeService, keys: tuple[str, ...], idle_seconds: float) -> F
     async def other(request: Request) -> int:
         return len(await request.body())
 
-    faces = Faces(openai_errors.face)
+    faces = Faces(openai_errors.face, {router.prefix: errors.face})
     faces.install(app)
     app.add_middleware(
         UploadGuard,

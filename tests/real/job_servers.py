@@ -48,7 +48,10 @@ class JobServers:
         server = start_server(self._models_dir, folder, **self._settings)
         self._started.append(server)
         server.wait_until_ready(START_SECONDS)
-        httpx.get(f"{server.base}/v1/jobs", timeout=60).raise_for_status()  # from here on there is a database
+        key = self._settings.get("API_KEYS")
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        asked = httpx.get(f"{server.base}/v1/jobs", headers=headers, timeout=60)
+        asked.raise_for_status()  # from here on there is a database
         return server
 
     def kill(self) -> None:

@@ -153,8 +153,8 @@ def test_a_recording_at_an_address_is_fetched_when_its_turn_comes(client: httpx.
     with recording_at(call) as shelf:
         job = ended(client, client.post(PATH, data={"audio_address": shelf.url}))
         assert shelf.asked == ["/a.wav"]
-    assert (job["state"], job["name"]) == ("succeeded", "a.wav")
-    gone = ended(client, client.post(PATH, data={"audio_address": shelf.url}))
+        assert (job["state"], job["name"]) == ("succeeded", "a.wav")
+        gone = ended(client, client.post(PATH, data={"audio_address": f"{shelf.url}.gone"}))
     assert gone["error"]["code"] == "audio_address_not_fetched"
     assert result(client, gone, "text").status_code == 400
 

@@ -1,4 +1,4 @@
-"""A real server whose jobs' database another program holds: it says so, does everything else, and goes on afterwards."""
+"""A real server whose jobs' database another program holds: it says so, does all else, and goes on afterwards."""
 
 from __future__ import annotations
 

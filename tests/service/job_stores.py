@@ -15,6 +15,7 @@ from app.domain.engines import Hypothesis, SpeechSpan
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Segment, Transcript, Word
 from app.pipeline.segmentation import Cut
+from app.service.jobs.belonging import MARKER
 from app.service.jobs.job import Idempotency, Job, JobRequest, Lease, Plan, Progress, Webhook
 from app.service.jobs.store import JobStore
 
@@ -65,7 +66,7 @@ class Place:
     def recordings(self) -> list[str]:
         """The files that are kept."""
         kept = self.folder / "jobs"
-        return sorted(file.name for file in kept.iterdir()) if kept.exists() else []
+        return sorted(file.name for file in kept.iterdir() if file.name != MARKER) if kept.exists() else []
 
 
 def sqlite_place(tmp_path: Path) -> Place:

@@ -19,6 +19,7 @@ from app.domain.meters import Meter
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Transcript
 from app.pipeline.segmentation import Cut
+from app.service.jobs.belonging import MARKER
 from app.service.jobs.job import ENDED, Idempotency, Job, JobRequest, Plan
 from app.service.jobs.recordings import Fetching, Recordings
 from app.service.jobs.runner import Runner
@@ -38,10 +39,12 @@ async def let_be(_job: str, _number: int) -> None:
 @dataclass
 class Work:
     """Recognises `pieces` of a second each. `before` is awaited before each of them is heard, with its job and number:
-    to wait, to fail, to end everything. `heard` counts what was recognised, kept or not."""
+    to wait, to fail, to end everything. `says` is what each piece does. `heard` counts what was recognised, kept or
+    not."""
 
     pieces: int = 4
     before: Callable[[str, int], Awaitable[None]] = let_be
+    says: Callable[[int], str] = str
     names: tuple[str, ...] = (MODEL,)
     begun: list[str] = field(default_factory=list)
     heard: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -77,7 +80,7 @@ class Work:
             if found is None:
                 await self.before(name, number)
                 self.heard[name, number] += 1
-                found = Hypothesis(f"{number}", "en", {"en": 1.0})
+                found = Hypothesis(self.says(number), "en", {"en": 1.0})
                 await memory.keep(0, number, found)
             texts.append(found.text)
         return Transcript(" ".join(texts), "en", float(self.pieces), model)
@@ -115,6 +118,11 @@ class Desk:
     @property
     def database(self) -> Path:
         return self.folder / "jobs.db"
+
+    @property
+    def recordings(self) -> list[str]:
+        """The files that are kept for jobs."""
+        return sorted(file.name for file in (self.folder / "jobs").iterdir() if file.name != MARKER)
 
     def store(self) -> JobStore:
         url = f"sqlite:///{self.database}"

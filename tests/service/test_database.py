@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from service.job_stores import FIXTURES, Place, leased, submitted
 from service.postgresql import PostgreSQL
+from sqlalchemy import text
 
 from app.domain.errors import ConfigUnusable, JobsUnavailable
-from app.service.database import database_url
+from app.service.database import Database, Holding, database_url
 from app.service.jobs.store import JobStore
 
 postgresql = FIXTURES[-1]
@@ -58,6 +59,33 @@ def test_a_files_address_is_where_it_lies(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert (tmp_path / "a folder" / "jobs.db").exists()
+
+
+def test_those_that_wait_for_a_server_that_does_not_answer_are_told_with_the_first(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    came: list[object] = []
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(writer)
+        await reader.read()
+
+    async def refused(store: JobStore) -> None:
+        with pytest.raises(JobsUnavailable, match="cannot be reached"):
+            await store.list("anna")
+
+    async def main() -> None:
+        server = await asyncio.start_server(mute, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        address = f"postgresql+psycopg://u:p@127.0.0.1:{port}/x?connect_timeout=2&sslmode=disable&gssencmode=disable"
+        store = JobStore(address, tmp_path)
+        await asyncio.gather(*(refused(store) for _ in range(8)))
+        assert len(came) == 1
+        await refused(store)
+        assert len(came) == 2, "who comes later tries anew"
+        await store.close()
+        server.close()
+
+    asyncio.run(main())
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
@@ -115,3 +143,18 @@ def test_what_another_program_holds_is_not_waited_for_forever(tmp_path: Path, po
 
     here.run(lambda store: store.open())
     here.run(scenario, busy_seconds=0.2)
+
+
+def test_a_statement_does_not_take_for_ever(
+    tmp_path: Path, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        address = database_url(postgresql.url(postgresql.new_database()), "JOBS_DATABASE_URL")
+        used = Database(address, Holding("job", "jobs", "app.service.jobs:migrations", JobsUnavailable))
+        with pytest.raises(JobsUnavailable, match="takes too long"):
+            await used.read(lambda session: session.execute(text("SELECT pg_sleep(100)")))
+        assert await used.read(lambda session: session.scalar(text("SELECT 1"))) == 1
+        await used.close()
+
+    monkeypatch.setattr("app.service.database._STATEMENT_MS", 500)
+    asyncio.run(main())

@@ -16,7 +16,7 @@ from service.enrolling import voiceprint
 
 from app.audio.declared import DeclaredSound
 from app.domain.engines import Hypothesis, SpeechSpan
-from app.domain.errors import JobsUnavailable
+from app.domain.errors import JobUnreadable
 from app.domain.hotwords import Hotword, HotwordHit
 from app.domain.masking import Masking
 from app.domain.options import RecognitionOptions, SpeechDetection
@@ -30,8 +30,12 @@ from app.service.jobs.codec import (
     REQUESTS,
     TRANSCRIPTS,
     Codec,
+    encode_terms,
     encode_voiceprints,
+    readable,
+    with_terms,
     with_voiceprints,
+    without_terms,
 )
 from app.service.jobs.job import Failure, JobRequest, Plan, Webhook
 
@@ -188,7 +192,7 @@ def test_voiceprints_are_kept_apart_and_come_back_to_the_bit() -> None:
         assert found.embedding.tobytes() == given_one.embedding.tobytes()
         assert found.embedding.flags.writeable
     assert encode_voiceprints(JobRequest("m", RecognitionOptions(speakers=SpeakerOptions(voices=voices[1:])))) is None
-    with pytest.raises(JobsUnavailable, match="damaged"):
+    with pytest.raises(JobUnreadable, match="damaged"):
         with_voiceprints(JobRequest("m", RecognitionOptions()), kept)
 
 
@@ -203,8 +207,45 @@ def test_what_is_long_is_compressed() -> None:
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_newer_versions_bytes_are_refused(packed: bool) -> None:
     text = json.dumps({"v": 2, "is": {"something": "new"}}).encode()
-    with pytest.raises(JobsUnavailable, match="newer version"):
+    with pytest.raises(JobUnreadable, match="newer version"):
         HYPOTHESES.decode(zlib.compress(text) if packed else text)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b'{"model":"m","options":{},"wish":1}',
+        b'{"model":"m","options":{"wish":true}}',
+        b'{"model":"m","options":{"task":"summarise"}}',
+    ],
+)
+def test_what_is_asked_of_a_newer_version_is_refused_as_such(asked: bytes) -> None:
+    with pytest.raises(JobUnreadable, match="newer version"):
+        REQUESTS.decode(b'{"v":1,"is":%s}' % asked)
+
+
+def test_what_has_its_default_is_left_out_so_that_versions_without_it_can_read_the_rest() -> None:
+    asked = JobRequest("m", RecognitionOptions(language="en", temperature=-0.0, detection=SpeechDetection(0.5)))
+    kept = b'{"v":1,"is":{"model":"m","options":{"language":"en","temperature":-0.0,"detection":{"threshold":0.5}}}}'
+    assert REQUESTS.encode(asked) == kept
+
+
+def test_of_a_request_that_cannot_be_read_there_is_what_can() -> None:
+    asked = JobRequest("m", RecognitionOptions(prompt="a"), name="a.wav", metadata={"a": "b"}, face="oddasr")
+    newer = json.loads(REQUESTS.encode(asked))
+    newer["is"]["options"]["wish"] = newer["is"]["wish"] = 1
+    assert readable(json.dumps(newer).encode(), "m") == replace(asked, options=RecognitionOptions())
+    for damaged in (b"{", b'{"v":2,"is":{"model":"n"}}', b'{"v":1,"is":[]}', b'{"v":1,"is":{"name":1}}'):
+        assert readable(damaged, "m") == JobRequest("m", RecognitionOptions())
+
+
+@given(ASKED)
+def test_terms_are_kept_apart_and_come_back(value: JobRequest) -> None:
+    kept, options = encode_terms(value), value.options
+    short = REQUESTS.decode(REQUESTS.encode(without_terms(value)))
+    assert short == replace(value, options=replace(options, hotwords=(), masking=()))
+    assert (kept is None) == (not options.hotwords and not options.masking)
+    assert (short if kept is None else with_terms(short, kept)) == value
 
 
 def test_what_an_older_version_did_not_know_has_its_default() -> None:
@@ -222,7 +263,6 @@ def test_what_an_older_version_did_not_know_has_its_default() -> None:
         b'{"v":1}',
         b'{"v":1,"is":[]}',
         b'{"v":1,"is":{"text":"a"}}',
-        b'{"v":1,"is":{"text":"a","language":"en","languages":{},"unknown":1}}',
         b'{"v":1,"is":{"text":1,"language":"en","languages":{}}}',
         b'{"v":1,"is":{"text":"a","language":"en","languages":{"en":"much"}}}',
         b'{"v":1,"is":{"text":"a","language":"en","languages":{},"tokens":[true]}}',
@@ -231,6 +271,6 @@ def test_what_an_older_version_did_not_know_has_its_default() -> None:
     ],
 )
 def test_damaged_bytes_are_told_without_what_is_in_them(kept: bytes) -> None:
-    with pytest.raises(JobsUnavailable) as caught:
+    with pytest.raises(JobUnreadable) as caught:
         HYPOTHESES.decode(kept)
     assert caught.value.message == "What is kept of a job is damaged."

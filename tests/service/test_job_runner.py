@@ -273,16 +273,16 @@ def test_what_will_not_get_better_fails_a_job_at_once(
         assert done.state == "failed"
         assert done.failure == Failure(kind, error.code, error.message, param)
         assert counts.jobs == [(error.code, 0.0)]
-        assert not any((desk.folder / "jobs").iterdir())
+        assert desk.recordings == []
 
     playing(scenario)
 
 
 @pytest.mark.parametrize("error", [EngineFailure("The decoder crashed."), RuntimeError("unforeseen")])
-def test_the_third_failure_without_a_gain_is_the_last(
+def test_the_fourth_failure_without_a_gain_is_the_last(
     playing: Callable[[Scenario], None], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdicts, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(verdicts, "_PAUSES", (0.0, 0.0, 0.0))
 
     async def scenario(desk: Desk, store: JobStore) -> None:
         crashes: list[int] = []
@@ -300,7 +300,7 @@ def test_the_third_failure_without_a_gain_is_the_last(
                 while (now := await store.get("owner", job.id)).state != "failed":
                     runner.wake()
                     await asyncio.sleep(0.02)
-        assert crashes == [0, 1, 2, 3, 3, 3, 3]  # the first time at 3, a piece had been gained
+        assert crashes == [0, 1, 2, 3, 3, 3, 3, 3]  # the first time at 3, a piece had been gained
         assert now.failure is not None
         assert now.failure.code == "engine_failure"
 

@@ -10,6 +10,8 @@ import pytest
 from service.job_work import Desk, Scenario, Work, ended, held_at, playing
 
 from app.domain.errors import AddressNotFetched, Overloaded, UploadTooLarge
+from app.service.jobs import verdicts
+from app.service.jobs.job import ENDED
 from app.service.jobs.store import JobStore
 
 __all__ = ["playing"]  # the fixture
@@ -43,7 +45,7 @@ def test_a_recording_at_an_address_is_fetched_once(playing: Callable[[Scenario],
                     await asyncio.sleep(0.02)
         assert first.paths[0].read_bytes() == b"half and half"
         assert first.paths[0].stat().st_mode & 0o777 == 0o600
-        assert [path.name for path in (desk.folder / "jobs").iterdir()] == [job.id]  # and no halves
+        assert desk.recordings == [job.id]  # and no halves
         async with desk.running(store, second, fetcher=fetcher):
             await ended(store, job.id)
         assert fetcher.asked == [("http://example.org/a.wav", "audio_address", "owner")] * 2
@@ -67,7 +69,25 @@ def test_a_recording_that_cannot_be_fetched_fails_its_job(
             done = await ended(store, job.id)
         assert done.failure is not None
         assert told in done.failure.message
-        assert done.failure.param == "audio_address"
-        assert list((desk.folder / "jobs").iterdir()) == []
+        assert (done.failure.param, done.attempts) == ("audio_address", 1)
+        assert desk.recordings == []
+
+    playing(scenario)
+
+
+def test_a_server_that_is_away_for_a_moment_is_asked_again_and_the_third_time_is_the_last(
+    playing: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "_PAUSES", (0.0, 0.0, 0.0))
+
+    async def scenario(desk: Desk, store: JobStore) -> None:
+        away = AddressNotFetched("Nobody answers there.", passing=True)
+        for failures, state in ((2, "succeeded"), (3, "failed")):
+            job = await desk.submit(store, address="http://example.org/a.wav")
+            async with desk.running(store, Work(), fetcher=Away(*[away] * failures)) as runner, asyncio.timeout(20):
+                while (now := await store.get(None, job.id)).state not in ENDED:
+                    runner.wake()
+                    await asyncio.sleep(0.02)
+            assert (now.state, now.attempts) == (state, 3)
 
     playing(scenario)

@@ -29,6 +29,7 @@ from sqlalchemy import create_engine
 from app.audio.declared import DeclaredSound
 from app.domain.errors import IdempotencyConflict, TooManyJobs, UnknownJob
 from app.domain.hotwords import Hotword
+from app.domain.masking import Masking
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import KnownVoice, SpeakerOptions
 from app.service.jobs.job import Failure, Job, JobRequest, Progress
@@ -44,7 +45,9 @@ def test_a_job_is_what_was_asked_and_its_recording_is_moved(place: Place) -> Non
     upload = place.recording()
     request = JobRequest(
         MODEL,
-        RecognitionOptions(language="en", hotwords=(Hotword("Ada", 2.5),), temperature=0.3),
+        RecognitionOptions(
+            language="en", hotwords=(Hotword("Ada", 2.5),), temperature=0.3, masking=(Masking(("darn",), "remove"),)
+        ),
         name="a meeting \x00\ud800.wav",
         declared=DeclaredSound("s16le", 8000, 2),
         face="oddasr",
@@ -56,13 +59,15 @@ def test_a_job_is_what_was_asked_and_its_recording_is_moved(place: Place) -> Non
 
     async def scenario(store: JobStore) -> None:
         job = (await store.submit("anna", request, upload)).job
-        assert (job.request, job.state, job.owner, job.created) == (request, "queued", "anna", place.clock.now)
+        shown = replace(request, options=replace(request.options, hotwords=(), masking=()))
+        assert (job.request, job.state, job.owner, job.created) == (shown, "queued", "anna", place.clock.now)
         assert job.progress == Progress()
         assert await store.get("anna", job.id) == job
         kept = await store.recording(job.id)
         assert kept.read_bytes() == b"sound" * 1000
         assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         assert not upload.exists()
+        assert (await store.known("anna", job.id)).decode()[0] == (await leased(store)).job.request == request
 
     place.run(scenario)
 
@@ -318,6 +323,7 @@ def test_a_job_that_is_put_back_waits_and_keeps_what_it_has(place: Place) -> Non
         assert await store.put_back(lease, 30, "the disk is full")
         waiting = await store.get("anna", job.id)
         assert (waiting.state, waiting.waits_for, waiting.progress.done) == ("queued", "the disk is full", 10.0)
+        assert waiting.progress.step is None, "nobody is at anything"
         place.clock.now += 29
         assert await store.lease("runner", [MODEL]) is None
         place.clock.now += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,8 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 from service.job_stores import a_plan, recognising
 
-from app.service.jobs.job import Plan, Progress
-from app.service.jobs.progress import MOST_BEFORE_THE_END, Pace, measured, seconds_left
+from app.service.jobs.job import Plan, Progress, Step
+from app.service.jobs.progress import MOST_BEFORE_THE_END, Pace, Tally, seconds_left
+
+
+def measured(
+    step: Step, duration: float | None, plans: Mapping[int, Plan], heard: Collection[tuple[int, int]]
+) -> Progress:
+    return Tally(plans, heard).progress(step, duration)
 
 
 def test_nothing_is_done_before_anything_is_planned() -> None:
@@ -43,12 +51,40 @@ def test_all_pieces_are_not_all_of_the_work() -> None:
     assert measured("speakers", 40.0, {0: a_plan(4)}, everything).share == pytest.approx(MOST_BEFORE_THE_END)
 
 
-def test_channels_count_alike_and_those_that_are_not_planned_yet_are_not_done() -> None:
+def test_channels_count_alike_and_nothing_is_done_before_all_are_planned() -> None:
     plans = {0: a_plan(4), 1: Plan((), (), 40.0)}  # nobody speaks in the second
-    assert measured("recognise", 40.0, plans, (), channels=2).done == pytest.approx(20.0)
-    assert measured("recognise", 40.0, {1: plans[1]}, (), channels=2).done == pytest.approx(20.0)
-    first = measured("recognise", 40.0, plans, {(0, number) for number in range(4)}, channels=2)
+    assert measured("recognise", 40.0, plans, ()).done == pytest.approx(20.0)
+    for step in ("decode", "detect"):
+        assert measured(step, 40.0, {1: plans[1]}, ()) == Progress(step, 40.0), "the first has no plan yet"
+        assert measured(step, 40.0, plans, {(0, 0)}).done > 20.0, "it was begun before"
+    first = measured("recognise", 40.0, plans, {(0, number) for number in range(4)})
     assert (first.done, first.pieces, first.pieces_done) == (pytest.approx(40.0), 4, 4)
+
+
+def test_one_more_piece_counts_as_if_it_were_kept_and_one_that_is_kept_anew_once() -> None:
+    tally = Tally({0: a_plan(4)}, ())
+    for number in (2, 0, 2, 1, 3, 0):
+        ahead = tally.progress("recognise", 40.0, (0, number))
+        tally.keep(0, number)
+        assert tally.progress("recognise", 40.0) == ahead
+    assert (ahead.pieces_done, ahead.done) == (4, pytest.approx(40.0))
+
+
+def test_how_far_a_day_of_many_channels_is_can_be_told_at_each_piece() -> None:
+    """As quickly as of a minute: the event loop has others to serve."""
+    plans = {channel: a_plan(5000) for channel in range(8)}
+    long, short = Tally(plans, ()), Tally({0: a_plan(4)}, ())
+
+    def seconds(tally: Tally) -> float:
+        began = time.perf_counter()
+        for _ in range(200):
+            tally.progress("recognise", 50_000.0, (0, 3))
+        return time.perf_counter() - began
+
+    for channel in plans:
+        for number in range(4999):
+            long.keep(channel, number)
+    assert min(seconds(long) for _ in range(5)) < 20 * min(seconds(short) for _ in range(5))
 
 
 def test_pieces_of_a_plan_that_is_not_there_do_not_count() -> None:

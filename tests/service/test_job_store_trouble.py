@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from service.job_stores import (
     FIXTURES,
     HOOK,
     MODEL,
+    Clock,
     Place,
     a_plan,
     a_request,
@@ -279,7 +280,7 @@ def test_a_swept_database_has_no_byte_of_what_was_deleted_or_has_ended(here: Pla
     chance = random.Random(7)
 
     def noise() -> str:
-        return chance.randbytes(chance.randint(20, 900)).hex()
+        return chance.randbytes(chance.randint(150, 900)).hex()  # compressed, so that no two end alike
 
     async def worked_on(store: JobStore, number: int) -> None:
         voices = (KnownVoice("Anna", (voiceprint(number),)),)
@@ -345,7 +346,7 @@ def test_a_large_database_is_not_written_afresh_while_jobs_run(here: Place, monk
 
     async def scenario(store: JobStore) -> None:
         monkeypatch.setattr(database, "sweep", noted)
-        monkeypatch.setattr("app.service.jobs.store._SWEPT_BYTES", 4096)
+        monkeypatch.setattr("app.service.jobs.traces._SWEPT_BYTES", 4096)
         job = await submitted(store, metadata={"number": "first"})
         (trace,) = bodies(here, "job_requests")
         await submitted(store, metadata={"number": "second"})
@@ -358,6 +359,42 @@ def test_a_large_database_is_not_written_afresh_while_jobs_run(here: Place, monk
         assert written == [False, True]
         assert trace not in on_disk(here)
 
+    here.run(scenario)
+
+
+def test_a_large_database_is_written_afresh_seldom(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since all others wait for it: for a hundredth of the time at most, unless that were less than once in an hour."""
+    written: list[bool] = []
+    sweep, steady = database.sweep, Clock(0.0)
+
+    def taking(seconds: float) -> Callable[..., bool]:
+        def slow(*arguments: object) -> bool:
+            written.append(sweep(*arguments))  # type: ignore[arg-type]
+            steady.now += seconds if written[-1] else 0.0
+            return written[-1]
+
+        return slow
+
+    async def swept(store: JobStore) -> bool:
+        await store.delete("anna", (await submitted(store)).id)
+        await store.sweep()
+        return written[-1]
+
+    async def scenario(store: JobStore) -> None:
+        monkeypatch.setattr(database, "sweep", taking(2.0))
+        assert await swept(store)
+        assert await swept(store), "one that is small at any time"
+        monkeypatch.setattr("app.service.jobs.traces._SWEPT_BYTES", 4096)
+        for seconds, pause in ((2.0, 200.0), (70.0, 3600.0)):
+            monkeypatch.setattr(database, "sweep", taking(seconds))
+            steady.now += 3600.0
+            assert await swept(store)
+            steady.now += pause - 0.1
+            assert not await swept(store)
+            steady.now += 0.2
+            assert await swept(store)
+
+    monkeypatch.setattr(database, "monotonic", steady)
     here.run(scenario)
 
 

@@ -99,6 +99,29 @@ def test_a_receiver_that_is_really_away_for_a_minute(tmp_path: Path) -> None:
     in_office(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("was_there", [True, False], ids=["the receiver is away", "the server is away"])
+def test_a_job_is_kept_longer_than_it_is_to_be_until_its_owner_was_told(tmp_path: Path, was_there: bool) -> None:
+    longer = 8 * 86_400.0  # than a job is kept that has ended
+
+    async def scenario(office: Office) -> None:
+        with Receiver(answering(503)) as receiver:
+            await office.job(receiver.url)
+            await office.finish()
+            if was_there:
+                async with office.telling(retry_seconds=longer + 1000.0):
+                    await until(lambda: len(office.late) == 1)
+            office.clock.ahead += longer
+            assert await office.store.sweep() == 0
+            receiver.play = answering(200)
+            async with office.telling(retry_seconds=1000.0):
+                await until(lambda: len(receiver.states) == 3)
+                await until(lambda: len(office.meter.notices) == 3 + was_there)
+            assert receiver.states == [*STATES]
+            assert await office.store.sweep() == 1
+
+    in_office(tmp_path, scenario)
+
+
 def test_what_is_answered_with_an_error_comes_again_under_the_same_id(tmp_path: Path) -> None:
     async def scenario(office: Office) -> None:
         with Receiver(answering(500, 404, 503, 200, 429, 200)) as receiver:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from audio.test_fetching_tls import serving, trusting
 from webhook_receivers import HERE, SAID, SECRET, Office, Receiver, in_office, until
 from webhook_receivers import answering as with_statuses
 
+from app.audio.fetching.addresses import Address
 from app.audio.fetching.posting import Poster
-from app.domain.errors import InvalidParameter
+from app.domain.errors import InvalidParameter, Overloaded
 from app.service import logs
 from app.service.jobs.webhooks import check_webhook
 from app.settings import Settings
@@ -124,6 +125,28 @@ def test_a_name_that_leads_into_a_private_network_is_called_by_nobody(tmp_path: 
         assert roads.dialled == []
 
     in_office(tmp_path, scenario)
+
+
+def test_a_name_that_has_to_wait_for_others_is_tried_again_when_the_resolver_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    class Busy(Names):
+        async def resolve(self, host: str, key: str) -> Sequence[Address]:
+            await super().resolve(host, key)
+            raise Overloaded("Too many names are being looked up.", retry_after=30.0)
+
+    async def scenario(office: Office) -> None:
+        resolver = Busy(**{NAME: [[PUBLIC]]})
+        async with office.telling(poster=Poster(networks=[], resolver=resolver, dialer=Roads())):
+            await office.job(f"https://{NAME}/hook", owner="somebody")
+            await until(lambda: len(office.late) == 1)
+        assert office.late == [30.0]
+        assert resolver.keys == ["somebody"]
+
+    in_office(tmp_path, scenario)
+    assert "could not be told that it is queued: too many names are being looked up; again in 30 s" in caplog.text
 
 
 @pytest.mark.parametrize("named", [NAME, "other.example"])

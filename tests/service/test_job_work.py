@@ -15,7 +15,7 @@ from pipeline.stubs import StubDetector, failing_on
 from test_transcription import APART, LEFT, RIGHT, SPEAKERS, LoudDetector, said, side, talk
 
 from app.domain.engines import Hypothesis, Sound, SpeechSpan
-from app.domain.errors import DeadlineExceeded, EngineFailure, JobsUnavailable, UnknownModel
+from app.domain.errors import DeadlineExceeded, EngineFailure, JobsUnavailable, ModelUnavailable
 from app.domain.masking import Masking
 from app.domain.options import RecognitionOptions, SpeechDetection
 from app.service.service import SpeechService
@@ -196,7 +196,8 @@ def test_what_is_kept_can_be_read_meanwhile(house: House) -> None:
         read = await service.partial(notes.kept, "whisper-base", MASKED)
         assert read.segments == whole.segments[: len(read.segments)]
         assert 0 < len(read.segments) < len(whole.segments)
-        with pytest.raises(UnknownModel):
+        with pytest.raises(ModelUnavailable) as refused:
             await service.partial(notes.kept, "whisper-large-v3", MASKED)
+        assert refused.value.retry_after > 0
 
     run(house, scenario)

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from house import ENGLISH, House, children, furnished, transcribed
 from jobbing import Notes, run, until, worked_on
+from pipeline.stubs import StubDetector, failing_on
 from test_transcription import SPEAKERS, said
 
+from app.domain.engines import Sound, SpeechSpan
 from app.domain.errors import AudioQuotaTooSmall, EndedByOperator, EngineFailure, Overloaded, QuotaExceeded
+from app.domain.options import SpeechDetection
 from app.service.admission import Caller
 from app.service.service import SpeechService
 
@@ -97,6 +100,67 @@ def test_a_jobs_sound_counts_once_however_often_it_is_interrupted(house: House) 
             await worked_on(service, house.sound, owner="one")
         assert refused.value.retry_after > 60.0
         assert used() == 16
+
+    run(house, scenario, key_audio_seconds_per_hour=30)
+
+
+def used_by(service: SpeechService) -> dict[str, int]:
+    return {usage.name: usage.used.seconds for usage in service.quotas.usage() if usage.used.seconds}
+
+
+def test_a_job_that_stumbles_after_it_was_planned_is_not_free(house: House) -> None:
+    house.recognizer.hears = failing_on(12.5)
+
+    async def scenario(service: SpeechService) -> None:
+        notes = Notes()
+        with pytest.raises(EngineFailure):
+            await worked_on(service, house.sound, notes=notes, owner="one")
+        assert used_by(service) == {"one": 16}
+        house.recognizer.hears = said
+        await worked_on(service, house.sound, notes=notes, owner="one")
+        assert used_by(service) == {"one": 16}
+
+    run(house, scenario, key_audio_seconds_per_hour=30)
+
+
+@pytest.mark.parametrize("how", ["its plan cannot be kept", "it is cancelled"])
+def test_a_job_that_is_interrupted_before_it_was_planned_counts_when_it_is_taken_up_again(
+    house: House, how: str
+) -> None:
+    looking, go_on = threading.Event(), threading.Event()
+
+    class Slow(StubDetector):
+        def detect(self, sound: Sound, options: SpeechDetection) -> list[SpeechSpan]:
+            looking.set()
+            assert go_on.wait(60)
+            return super().detect(sound, options)
+
+    house.detector = Slow(house.detector.spans)
+
+    async def scenario(service: SpeechService) -> None:
+        notes = Notes(room=0)
+        work = asyncio.create_task(worked_on(service, house.sound, notes=notes, owner="one"))
+        await until(looking.is_set)
+        assert used_by(service) == {"one": 16}
+        if how == "it is cancelled":
+            work.cancel()
+        go_on.set()
+        await asyncio.wait({work})
+        assert used_by(service) == {}
+        notes.room = 100
+        await worked_on(service, house.sound, notes=notes, owner="one")
+        assert used_by(service) == {"one": 16}
+
+    run(house, scenario, key_audio_seconds_per_hour=30)
+
+
+def test_jobs_without_a_key_have_one_limit_together(house: House) -> None:
+    async def scenario(service: SpeechService) -> None:
+        await worked_on(service, house.sound)
+        assert used_by(service) == {"jobs": 16}
+        with pytest.raises(QuotaExceeded, match="all jobs together may send, 14 s are left") as refused:
+            await worked_on(service, house.sound)
+        assert refused.value.retry_after > 60.0
 
     run(house, scenario, key_audio_seconds_per_hour=30)
 

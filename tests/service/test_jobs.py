@@ -6,7 +6,8 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from functools import partial
 from itertools import pairwise
@@ -16,12 +17,16 @@ import pytest
 from pipeline.stubs import named
 from service.house import ENGLISH, SPANS, House, furnished, transcribed
 from service.job_work import until
+from sqlalchemy.orm import Session
 
 from app.domain.engines import Hypothesis, PieceRequest
 from app.domain.errors import EndedByOperator, EngineFailure, JobNotDone, JobsUnavailable, TooManyJobs, UnknownJob
 from app.domain.meters import Meter
 from app.service.admission import Caller
-from app.service.jobs.job import ENDED, Job, JobRequest
+from app.service.database import Database
+from app.service.jobs.belonging import MARKER
+from app.service.jobs.job import ENDED, Job, JobRequest, Kept
+from app.service.jobs.reading import Known
 from app.service.jobs.sweeping import Sweeper
 from app.service.lifecycle import Lifecycle
 from app.service.service import SpeechService
@@ -34,7 +39,7 @@ REQUEST = JobRequest("whisper-base", ENGLISH)
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     made = furnished(tmp_path, monkeypatch)
     yield made
-    left = [path for path in (tmp_path / "data" / "jobs").rglob("*") if path.is_file()]
+    left = [path for path in (tmp_path / "data" / "jobs").rglob("*") if path.is_file() and path.name != MARKER]
     assert left == [], "recordings of jobs that have ended"
 
 
@@ -115,8 +120,15 @@ def test_a_watcher_sees_each_change_once_and_the_end(house: House) -> None:
     house.run(scenario)
 
 
-def test_what_was_heard_so_far_can_be_read(house: House) -> None:
+def test_what_was_heard_so_far_can_be_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.recognizer.held = True
+    decode, threads = Known.decode, set[str]()
+
+    def noted(known: Known) -> tuple[JobRequest, Kept]:
+        threads.add(threading.current_thread().name)
+        return decode(known)
+
+    monkeypatch.setattr(Known, "decode", noted)
 
     async def scenario(service: SpeechService) -> None:
         job = await submit(service, house)
@@ -133,6 +145,53 @@ def test_what_was_heard_so_far_can_be_read(house: House) -> None:
         assert (await service.jobs.transcript("somebody", job.id)).text.startswith(heard.text)
 
     house.run(scenario)
+    assert [name.startswith("read") for name in threads] == [True], "one that stands back"
+
+
+def test_what_was_heard_can_be_read_when_the_job_ends_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.recognizer.held = True
+    read = Database.read
+
+    async def scenario(service: SpeechService) -> None:
+        job = await submit(service, house)
+        await until(lambda: len(house.recognizer.calls) == 1)
+        house.recognizer.release()
+        await kept(service, job, 1)
+
+        async def read_before_it_ends(database: Database, work: Callable[[Session], object]) -> object:
+            found = await read(database, work)
+            monkeypatch.setattr(Database, "read", read)
+            await house.recognizer.let_go_until(asyncio.ensure_future(ended(service, job)))
+            return found
+
+        monkeypatch.setattr("app.service.jobs.runner._LOOK_SECONDS", 60.0)  # nobody else reads now
+        monkeypatch.setattr(Database, "read", read_before_it_ends)
+        heard = await service.jobs.partial("somebody", job.id)
+        assert heard.text.startswith(f"{SPANS[0].start - 0.5:g}")
+        assert (await service.jobs.get("somebody", job.id)).state == "succeeded"
+
+    house.run(scenario)
+
+
+def test_a_job_whose_model_nobody_has_says_so_and_so_does_the_log(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.service.jobs.jobs.Sweeper", partial(Sweeper, seconds=0.02))
+    told = "whisper-large-v3 does not answer here now."
+
+    async def scenario(service: SpeechService) -> None:
+        other = await submit(service, house, JobRequest("whisper-large-v3", ENGLISH))
+        job = await ended(service, await submit(service, house))
+        assert (await service.jobs.get("somebody", other.id)).waits_for == told
+        assert [one.waits_for for one in await service.jobs.list("somebody")] == ["", told]
+        async with aclosing(service.jobs.watch("somebody", other.id)) as looks:
+            assert (await anext(looks)).waits_for == told
+        await until(lambda: "jobs wait for whisper-large-v3, which does not answer here: 1" in caplog.text)
+        assert (await service.jobs.cancel("somebody", other.id)).waits_for == ""
+        assert (job.state, job.waits_for) == ("succeeded", "")
+
+    house.run(scenario)
+    assert caplog.text.count("does not answer here") == 1, "again only when there are more or fewer"
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
@@ -176,7 +235,7 @@ def test_an_operator_can_end_it(house: House) -> None:
 
 
 def test_a_crash_of_the_recogniser_costs_its_piece_only(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.service.jobs.verdicts._PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("app.service.jobs.verdicts._PAUSES", (0.1, 0.1, 0.1))
     crashes: list[float] = []
 
     def hear(request: PieceRequest) -> Hypothesis:

@@ -15,7 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import StorageFull, UnknownUpload, UploadConflict, UploadTooLarge
+from app.domain.errors import EmptyAudio, StorageFull, UnknownUpload, UploadConflict, UploadTooLarge
+from app.domain.options import RecognitionOptions
+from app.service.jobs.files import incoming
+from app.service.jobs.job import JobRequest
+from app.service.jobs.store import JobStore
 from app.service.resumable.store import UploadStore
 from app.service.resumable.upload import TooManyUploads, UploadBusy, note_path
 
@@ -179,6 +183,47 @@ def test_one_that_is_not_finished_says_where_to_go_on(store: UploadStore, length
     run(scenario())
 
 
+@pytest.mark.parametrize("length", [0, None])
+def test_no_job_is_made_of_one_without_bytes(store: UploadStore, length: int | None) -> None:
+    async def scenario() -> None:
+        upload = await store.create(ANNA, length)
+        if length is None:
+            async with store.writing(ANNA, upload.id) as writing:
+                await writing.set_length(0)
+        with pytest.raises(EmptyAudio) as caught:
+            await _entered(store.take(ANNA, upload.id))
+        assert caught.value.param == "upload"
+        assert (await store.find(ANNA, upload.id)).finished
+
+    run(scenario())
+
+
+def test_who_was_killed_when_it_had_become_a_job_has_not_left_it_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    uploads = UploadStore(folder / "uploads", max_bytes=1000, retention_seconds=HOUR)
+    jobs = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}", folder)
+    request = JobRequest("model", RecognitionOptions())
+
+    async def scenario() -> None:
+        taken, other = await finished(uploads), await finished(uploads)
+        form = incoming(folder) / "upload-abcd_123"
+        async with uploads.take(ANNA, taken) as path:
+            job = (await jobs.submit(ANNA, request, path)).job
+            for left in (path, form):
+                left.hardlink_to(folder / job.id)
+        assert (await uploads.find(ANNA, taken)).finished
+        await jobs.sweep()
+        with pytest.raises(UnknownUpload):
+            await uploads.find(ANNA, taken)
+        assert not form.exists()
+        assert ((folder / job.id).read_bytes(), (folder / job.id).stat().st_nlink) == (b"sound", 1)
+        assert (await uploads.find(ANNA, other)).finished
+        assert await uploads.stored() == (1, 5)
+        await jobs.close()
+
+    run(scenario())
+
+
 def test_two_jobs_are_not_made_of_one_at_the_same_time(store: UploadStore) -> None:
     async def scenario() -> None:
         name = await finished(store)
@@ -220,6 +265,20 @@ def test_a_length_is_said_late_and_once(store: UploadStore) -> None:
             with pytest.raises(UploadConflict):
                 await writing.set_length(5)
         assert (await store.find(ANNA, upload.id)).length == 4
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("at", "size", "length"), [(0, 5, 5), (5, 6, 10), (5, 1, 4), (5, 1, 1001)])
+def test_a_part_that_is_refused_says_no_length_that_holds(store: UploadStore, at: int, size: int, length: int) -> None:
+    async def scenario() -> None:
+        upload = await store.create(ANNA, None)
+        async with store.writing(ANNA, upload.id) as writing:
+            await writing.append(b"sound")
+            with pytest.raises((UploadConflict, UploadTooLarge)):
+                writing.check(at, size, length)
+            writing.check(5, 5, 10)
+        assert (await store.find(ANNA, upload.id)).length is None
 
     run(scenario())
 

@@ -35,19 +35,27 @@ class FakeJobs:
     """What it keeps, and what it was asked.
 
     `key` None: nobody needs one. `refusal`: (status, message) of every submission. `breaks_at`: the line of the upload
-    breaks there, once for each of these offsets. `hold`: uploads' chunks wait until it is set.
+    breaks there, once for each of these offsets, and the answer is `breaks_with`. `hold_from`: an upload's bytes from
+    there on wait until it is None. `turned_away`: the statuses of the next answers to whoever wants to follow a job.
+    `made`: what was said under a key, and the job that came of it. `segments`: what every job's result has. `begun`:
+    how many uploads there ever were.
     """
 
     key: str | None = None
     refusal: tuple[int, str] | None = None
     down: bool = False
     breaks_at: list[int] = field(default_factory=list)
+    breaks_with: int = 502
     hold_from: int | None = None
+    turned_away: list[int] = field(default_factory=list)
+    made: dict[str, tuple[dict[str, list[str]], str]] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
     forms: list[dict[str, list[str]]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    segments: list[dict[str, Any]] = field(default_factory=lambda: SEGMENTS)
+    begun: int = 0
     patched: list[int] = field(default_factory=list)
     streams: int = 0
 
@@ -125,8 +133,8 @@ def keeping(fake: FakeJobs) -> Iterator[FastAPI]:
     yield app
 
 
-def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status)
+def _error(status: int, message: str, code: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "invalid_request_error", "code": code}}, status)
 
 
 def _add_uploads(app: FastAPI, fake: FakeJobs) -> None:
@@ -135,7 +143,8 @@ def _add_uploads(app: FastAPI, fake: FakeJobs) -> None:
         assert request.headers["tus-resumable"] == "1.0.0"
         name, value = request.headers["upload-metadata"].split(" ")
         assert name == "filename"
-        upload_id = f"upload_{len(fake.uploads) + 1:024x}"
+        fake.begun += 1
+        upload_id = f"upload_{fake.begun:024x}"
         length = int(request.headers["upload-length"])
         fake.uploads[upload_id] = Upload(base64.b64decode(value).decode(), length)
         # As behind a proxy that has another name.
@@ -149,7 +158,8 @@ def _add_uploads(app: FastAPI, fake: FakeJobs) -> None:
 
     @app.patch("/v1/jobs/uploads/{upload_id}")
     async def patch(upload_id: str, request: Request) -> Response:
-        upload = fake.uploads[upload_id]
+        if (upload := fake.uploads.get(upload_id)) is None:
+            return _error(404, "No such upload.")
         offset = int(request.headers["upload-offset"])
         fake.patched.append(offset)
         if offset != len(upload.content):
@@ -158,7 +168,7 @@ def _add_uploads(app: FastAPI, fake: FakeJobs) -> None:
             upload.content += chunk
             if fake.breaks_at and len(upload.content) >= fake.breaks_at[0]:
                 fake.breaks_at.pop(0)
-                return _error(502, "A proxy says that the line broke.")
+                return _error(fake.breaks_with, "It broke off.")
             while fake.hold_from is not None and len(upload.content) >= fake.hold_from:
                 if await request.is_disconnected():
                     return Response(None, 499)
@@ -177,16 +187,24 @@ def _add_jobs(app: FastAPI, fake: FakeJobs) -> None:
         async with request.form() as form:
             said = {name: [str(value) for value in form.getlist(name)] for name in form}
         fake.forms.append(said)
-        fake.keys.append(request.headers["idempotency-key"])
+        key = request.headers["idempotency-key"]
+        fake.keys.append(key)
         if fake.refusal is not None:
             return _error(*fake.refusal)
+        if key in fake.made:
+            before, job_id = fake.made[key]
+            if said != before:
+                return _error(422, "The key was used for something else.", "idempotency_conflict")
+            return JSONResponse(fake.jobs[job_id])
         if "upload" in said:
-            upload = fake.uploads.pop(said["upload"][0])
+            if (upload := fake.uploads.pop(said["upload"][0], None)) is None:
+                return _error(404, "No such upload.", "upload_not_found")
             assert len(upload.content) == upload.length
             name = upload.name
         else:
             name = said["audio_address"][0].rpartition("/")[2]
         job_id = fake.add(name)
+        fake.made[key] = said, job_id
         return JSONResponse(fake.jobs[job_id], 202, {"location": f"/v1/jobs/{job_id}"})
 
     @app.get("/v1/jobs")
@@ -203,12 +221,12 @@ def _add_one(app: FastAPI, fake: FakeJobs) -> None:
 
     @app.get("/v1/jobs/{job_id}/partial")
     async def partial(job_id: str) -> dict[str, Any]:
-        return {"segments": SEGMENTS[: fake.jobs[job_id]["progress"]["pieces_done"]]}
+        return {"segments": fake.segments[: fake.jobs[job_id]["progress"]["pieces_done"]]}
 
     @app.get("/v1/jobs/{job_id}/result")
     async def result(job_id: str, response_format: str) -> Response:
         if response_format == "verbose_json":
-            return JSONResponse({"segments": SEGMENTS})
+            return JSONResponse({"segments": fake.segments})
         return PlainTextResponse(f"{response_format} of {fake.jobs[job_id]['name']}\n")
 
     @app.post("/v1/jobs/{job_id}/cancel")
@@ -226,6 +244,8 @@ def _add_one(app: FastAPI, fake: FakeJobs) -> None:
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request) -> Response:
+        if fake.turned_away:
+            return _error(fake.turned_away.pop(0), "Not now.")
         if job_id not in fake.jobs:
             return _error(404, "No such job.")
         return StreamingResponse(_told(fake, job_id, request), media_type="text/event-stream")
@@ -249,5 +269,8 @@ async def _told(fake: FakeJobs, job_id: str, request: Request) -> AsyncIterator[
             if fake.jobs[job_id]["state"] in ENDED:
                 return
             await asyncio.sleep(0.02)
+        if job_id in fake.jobs:
+            return
+        yield 'retry: 86400000\ndata: {"error": {"message": "No such job.", "code": "job_not_found"}}\n\n'
     finally:
         fake.streams -= 1

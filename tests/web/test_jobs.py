@@ -77,8 +77,9 @@ def test_an_address_becomes_a_job(job_desk: JobDesk) -> None:
     assert job_desk.page.input_value("#job-address") == ""
 
 
-def test_an_upload_whose_line_breaks_goes_on_by_itself(job_desk: JobDesk, tmp_path: Path) -> None:
-    job_desk.fake.breaks_at = [9 * MB]
+@pytest.mark.parametrize("status", [502, 503, 423])
+def test_an_upload_whose_line_breaks_goes_on_by_itself(job_desk: JobDesk, tmp_path: Path, status: int) -> None:
+    job_desk.fake.breaks_at, job_desk.fake.breaks_with = [9 * MB], status
     job_desk.add(made(tmp_path, "a.wav", 12 * MB))
     expect(job_desk.row("a.wav")).to_be_visible(timeout=PATIENCE)
     assert job_desk.fake.patched[:2] == [0, 8 * MB]
@@ -140,13 +141,16 @@ def test_an_upload_is_paused_gone_on_with_and_discarded(job_desk: JobDesk, tmp_p
     assert len(job_desk.fake.jobs) == 2
 
 
-def test_wishes_that_are_refused_can_be_put_right(job_desk: JobDesk, tmp_path: Path) -> None:
-    job_desk.fake.refusal = (400, "The model does not know this language.")
+@pytest.mark.parametrize("status", [400, 404])
+def test_wishes_that_are_refused_can_be_put_right(job_desk: JobDesk, tmp_path: Path, status: int) -> None:
+    """A 404 is about a model or a vocabulary that is not there any more."""
+    job_desk.fake.refusal = (status, "The model does not know this language.")
     job_desk.page.select_option("#job-language", "yue")
     job_desk.add(made(tmp_path, "a.wav", 1000))
     expect(job_desk.page.locator(".upload-why").last).to_have_text(
         "The model does not know this language.", timeout=PATIENCE
     )
+    expect(job_desk.page.locator(".upload-why").first).to_have_text("The server refused it")
     job_desk.fake.refusal = None
     job_desk.page.select_option("#job-language", "zh")
     job_desk.page.get_by_role("button", name="Go on").click()

@@ -15,6 +15,7 @@ from real.job_servers import JobServers, long_recording
 from .browser import visited
 from .job_desk import JobDesk
 from .jobs_server import FakeJobs
+from .test_jobs_lost import break_line
 
 KEY = "an-api-key"
 PATIENCE = 60_000
@@ -29,11 +30,17 @@ def servers(models_dir: Path, tmp_path: Path) -> Iterator[JobServers]:
     made.kill()
 
 
-def test_a_file_becomes_text_and_can_be_deleted(
+def files_of(folder: Path) -> list[Path]:
+    """What lies where recordings do."""
+    return sorted(path for path in (folder / "data" / "jobs").rglob("*") if path.is_file())
+
+
+def test_a_file_whose_answer_is_lost_becomes_text_once_and_can_be_deleted(
     own_mind: BrowserContext, servers: JobServers, phone_call: Path, tmp_path: Path
 ) -> None:
     recording = long_recording(phone_call / "sample.wav", tmp_path / "通话 long.wav", 4)
     server = servers.start()
+    before = files_of(tmp_path)
     http = httpx.Client(base_url=server.base, headers={"authorization": f"Bearer {KEY}"}, trust_env=False, timeout=60)
     with http, visited(own_mind, server.base) as somebody:
         desk = JobDesk(somebody.page, FakeJobs())
@@ -42,7 +49,11 @@ def test_a_file_becomes_text_and_can_be_deleted(
         desk.page.wait_for_selector("#server[data-state=ready]")
         desk.page.click("#tab-jobs")
         desk.page.select_option("#job-language", "en")
+        desk.page.route(re.compile(r"/v1/jobs$"), break_line, times=1)
         desk.add(recording)
+        go_on = desk.page.get_by_role("button", name="Go on")
+        expect(go_on).to_be_visible(timeout=PATIENCE)
+        go_on.click()
         row = desk.row("通话 long.wav")
         expect(row).to_be_visible(timeout=PATIENCE)
         row.click()
@@ -62,4 +73,4 @@ def test_a_file_becomes_text_and_can_be_deleted(
         desk.answer("delete", "Delete “通话 long.wav”?")
         expect(row).to_have_count(0, timeout=PATIENCE)
         assert http.get("/v1/jobs").json()["data"] == []
-        assert [path for path in (tmp_path / "data" / "jobs").rglob("*") if path.is_file()] == []
+        assert files_of(tmp_path) == before

@@ -18,6 +18,7 @@ from app.audio.fetching.resolving import QUEUE_SECONDS, RESOLVE_SECONDS
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TOO_BUSY = frozenset({408, 429})
 
 
 class Asker:
@@ -56,7 +57,8 @@ class Asker:
 def _check(response: httpcore.Response) -> None:
     if response.status != 200:
         told = f"The recording's server answered {response.status}."
-        raise FetchError(f"answered {response.status}", told=told)
+        passing = response.status >= 500 or response.status in _TOO_BUSY
+        raise FetchError(f"answered {response.status}", told=told, passing=passing)
     if header(response, b"content-encoding").strip().lower() not in {"", "identity"}:
         told = "The recording's server sends it compressed (Content-Encoding) without being asked to."
         raise FetchError("compressed", told=told)

@@ -10,9 +10,12 @@ that is not answered: told apart, they would map the networks behind this server
 
 
 class FetchError(Exception):
-    """It could not be fetched. `reason` is for the log and has nothing of the address; `told` is for the caller."""
+    """It could not be fetched. `reason` is for the log and has nothing of the address; `told` is for the caller, and
+    `passing` is whether it may go better later: of all that is told with NOT_FETCHED it may, or who asks again would
+    tell apart what must not be."""
 
-    def __init__(self, reason: str, *, told: str = NOT_FETCHED) -> None:
+    def __init__(self, reason: str, *, told: str = NOT_FETCHED, passing: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.told = told
+        self.passing = passing or told == NOT_FETCHED

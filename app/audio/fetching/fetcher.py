@@ -94,7 +94,7 @@ class Fetcher:
                 size = await self._receive(response, room, end)
         except FetchError as failure:
             _logger.info("a recording at %s was not fetched: %s", host, failure.reason)
-            raise AddressNotFetched(failure.told, param=param) from None
+            raise AddressNotFetched(failure.told, param=param, passing=failure.passing) from None
         if size > self._max_bytes:
             _logger.info("a recording at %s was not fetched: too large", host)
             told = f"The recording is larger than this server takes ({self._max_bytes} bytes, MAX_AUDIO_SIZE)."
@@ -148,7 +148,8 @@ class Fetcher:
         if ended:
             told = f"The recording was not there after {self._seconds:g} s (AUDIO_ADDRESS_SECONDS)."
             return FetchError("not there in time", told=told)
-        return FetchError("silent", told=f"Nothing of the recording arrived for {self._idle_seconds:g} s.")
+        told = f"Nothing of the recording arrived for {self._idle_seconds:g} s."
+        return FetchError("silent", told=told, passing=True)
 
 
 def _check_free(room: IO[bytes], coming: int) -> None:

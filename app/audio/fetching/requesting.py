@@ -86,7 +86,8 @@ async def next_chunk(body: AsyncGenerator[bytes, None]) -> bytes | None:
     try:
         return await anext(body, None)
     except _BROKEN as error:
-        raise FetchError(f"broken off ({type(error).__name__})", told="The recording's server broke off.") from None
+        told = "The recording's server broke off."
+        raise FetchError(f"broken off ({type(error).__name__})", told=told, passing=True) from None
 
 
 def header(response: httpcore.Response, name: bytes) -> str:

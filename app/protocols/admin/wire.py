@@ -72,7 +72,9 @@ class AmountsBody(BaseModel):
 class UsageBody(BaseModel):
     """What one caller has used of its limits."""
 
-    name: str = Field(description="As KEY_LIMITS_FILE has it, or the beginning of the key's digest, or an address.")
+    name: str = Field(
+        description="As KEY_LIMITS_FILE has it, or the beginning of the key's digest, or an address, or 'jobs'."
+    )
     used: AmountsBody
     limits: AmountsBody
 

@@ -10,6 +10,7 @@ from typing import Final, cast, get_args
 
 from app.domain.errors import InvalidParameter
 from app.domain.options import Task
+from app.protocols.described import MAX_NAME_CHARACTERS
 from app.protocols.forms import Form, bounded
 from app.protocols.json_form import INPUT
 from app.protocols.messages import is_text
@@ -38,7 +39,6 @@ MOST_PRIORITY: Final = 10
 MAX_METADATA: Final = 16
 MAX_KEY_CHARACTERS: Final = 64
 MAX_VALUE_CHARACTERS: Final = 512
-MAX_NAME_CHARACTERS: Final = 255
 MAX_IDEMPOTENCY_CHARACTERS: Final = 255
 
 

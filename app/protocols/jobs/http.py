@@ -94,8 +94,9 @@ async def get_result(request: Request, job_id: JobId, _key: Key, response_format
     shape = response_format or asked_format(job)
     check_format(job, shape)
     service = _service(request)
-    transcript = await service.jobs.transcript(job.owner, job.id)
-    text, media_type = await service.drawing(drawn_result, transcript, job, shape)
+    async with service.jobs.reading(job):
+        transcript = await service.jobs.transcript(job.owner, job.id)
+        text, media_type = await service.drawing(drawn_result, transcript, job, shape)
     return Response(text, media_type=media_type, headers={"x-asr-model": transcript.model})
 
 
@@ -114,8 +115,9 @@ async def get_partial(request: Request, job_id: JobId, _key: Key, response_forma
     if job.state == "cancelled":
         raise JobNotDone(_told_of(job))
     service = _service(request)
-    transcript = await while_connected(request.receive, service.jobs.partial(job.owner, job.id))
-    text, media_type = await service.drawing(drawn_result, transcript, job, response_format)
+    async with service.jobs.reading(job):
+        transcript = await while_connected(request.receive, service.jobs.partial(job.owner, job.id))
+        text, media_type = await service.drawing(drawn_result, transcript, job, response_format)
     return Response(text, media_type=media_type, headers={"x-asr-model": transcript.model})
 
 

@@ -41,7 +41,11 @@ def _body(notice: Notice, job: Job, transcript: Transcript | None) -> bytes:
 
 def _as_of(job: Job, state: State) -> Job:
     """The job as it was in `state`, as far as that is known: it may have gone on before anybody could be told."""
-    if job.state == state:
-        return job
-    before = replace(job, state=state, ended=None, expires=None, failure=None, waits_for="")
-    return replace(before, started=None, attempts=0, progress=Progress()) if state == "queued" else before
+    if state == "queued":  # it may be so again, after somebody has worked on it
+        return replace(_begun(job), state=state, started=None, attempts=0)
+    return job if job.state == state else replace(_begun(job), state=state)
+
+
+def _begun(job: Job) -> Job:
+    """The job when it was first taken up."""
+    return replace(job, ended=None, expires=None, attempts=1, progress=Progress(), failure=None, waits_for="")

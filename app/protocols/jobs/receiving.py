@@ -17,8 +17,8 @@ from app.protocols.openai.asking import received
 FORM: Final = "application/x-www-form-urlencoded"
 
 
-async def received_job(request: Request, folder: Path | None) -> Form:
-    """The request's fields; files are stored in `folder` (the system's temporary one if None).
+async def received_job(request: Request, folder: Path) -> Form:
+    """The request's fields; files are stored in `folder`, which is in JOBS_DIR.
 
     Raises:
         InvalidParameter: it is no form that can be read.
@@ -27,7 +27,7 @@ async def received_job(request: Request, folder: Path | None) -> Form:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM:
-        return await received(request, folder)
+        return await received(request, folder, setting="JOBS_DIR")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

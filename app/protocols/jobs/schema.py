@@ -139,7 +139,9 @@ def result_responses(*, partial: bool = False) -> Responses:
     said = "What is recognised so far" if partial else "What was said"
     responses[200]["description"] = f"{said}, in the format asked for."
     responses[413] = {"description": "The job failed: its recording is too large or too long.", "model": ErrorBody}
-    return {status: what for status, what in responses.items() if status not in {408, 429}}
+    told = "Too many of your requests wait for results of long recordings; try again after Retry-After seconds."
+    responses[429] = {"description": told, "model": ErrorBody}
+    return {status: what for status, what in responses.items() if status != 408}
 
 
 def events_responses() -> Responses:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from urllib.parse import unquote
 from app.audio.declared import DeclaredSound, declared_sound
 from app.audio.fetching.locations import LocationError, parse_location
 from app.domain.errors import InvalidParameter, UploadTooLarge
+from app.protocols.described import shown_name
 from app.protocols.forms import Form
-from app.protocols.jobs.fields import MAX_NAME_CHARACTERS, UPLOAD
+from app.protocols.jobs.fields import UPLOAD
 from app.protocols.json_form import INPUT
 from app.protocols.openai.asking import at_fault
 from app.protocols.openai.wishes import ADDRESS
@@ -41,14 +41,6 @@ class Uploaded:
     def id(self) -> str:
         """The upload's id: what a Location ends with."""
         return self.said.rstrip("/").rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What an upload's client said of its file."""
-
-    name: str = ""
-    declared: DeclaredSound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +75,6 @@ def read_source(form: Form, max_bytes: int) -> Source:
     return _sent(form, said[0], max_bytes)
 
 
-def described(metadata: str) -> Described:
-    """What is in an upload's `metadata` as tus clients send it: `filename` and `filetype`, a media type, in base64.
-
-    Raises:
-        UndecodableAudio: it is declared to be raw sound, and not how.
-    """
-    pairs = (pair.strip().partition(" ") for pair in metadata.split(","))
-    said = {key: _unpacked(value) for key, _, value in pairs}
-    with at_fault(UPLOAD):
-        return Described(_shown(said.get("filename", "")), declared_sound(said.get("filetype")))
-
-
-def _unpacked(value: str) -> str:
-    try:
-        return base64.b64decode(value, validate=True).decode(errors="replace")
-    except ValueError:
-        return ""
-
-
 def _sent(form: Form, name: str, max_bytes: int) -> Sent:
     try:
         path = form.file(name, max_bytes)
@@ -110,7 +83,7 @@ def _sent(form: Form, name: str, max_bytes: int) -> Sent:
         raise UploadTooLarge(told, param=name) from None
     media_type = form.media_type(name) or ""
     with at_fault(name):
-        return Sent(path, declared_sound(media_type), media_type, _shown(form.filename(name)))
+        return Sent(path, declared_sound(media_type), media_type, shown_name(form.filename(name)))
 
 
 def _elsewhere(said: str) -> Elsewhere:
@@ -118,11 +91,4 @@ def _elsewhere(said: str) -> Elsewhere:
         url = parse_location(said)
     except LocationError as error:
         raise InvalidParameter(f"{ADDRESS} {error}", param=ADDRESS) from error
-    return Elsewhere(said, _shown(unquote(url.path, errors="replace")))
-
-
-def _shown(said: str) -> str:
-    """The last part of a path, of characters that can be shown and kept."""
-    last = said.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(character for character in last if character.isprintable())
-    return kept.encode(errors="replace").decode()[:MAX_NAME_CHARACTERS]
+    return Elsewhere(said, shown_name(unquote(url.path, errors="replace")))

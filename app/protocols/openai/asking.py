@@ -28,10 +28,11 @@ SPEAKERS_UNAVAILABLE = "speakers_unavailable"
 """Warning: speakers are told apart by default, but the models for it are not there."""
 
 
-async def received(request: Request, folder: Path | None) -> Form:
+async def received(request: Request, folder: Path | None, *, setting: str = "TEMP_DIR") -> Form:
     """The request's fields: of a form, or, as Open WebUI can be set to send them, of JSON. Raises as those who read
     them."""
-    return await receive_json_form(request, folder) if is_json(request) else await receive_form(request, folder)
+    receive = receive_json_form if is_json(request) else receive_form
+    return await receive(request, folder, setting=setting)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.domain.errors import InvalidParameter, RequestError, SpeechError, UploadTooSlow
 from app.protocols.errors import request_id
-from app.protocols.openai.errors import envelope
+from app.protocols.faults import Fault
+from app.protocols.openai import errors as openai_errors
 from app.service.resumable.upload import ChecksumMismatch, UploadBusy
 
 VERSION = "1.0.0"
@@ -66,9 +67,16 @@ class TusRoute(APIRoute):
                     raise
                 _logger.info("request %s: %s: %s", request_id(request), error.code, error.message)
                 version = {"tus-version": VERSION} if isinstance(error, UnsupportedVersion) else None
-                return JSONResponse(envelope(error).model_dump(), status, version)
+                return JSONResponse(openai_errors.envelope(error).model_dump(), status, version)
 
         return answer_or_refuse
+
+
+def face(fault: Fault, scope: Scope) -> Response:
+    """The answer to a fault, in OpenAI's envelope and with the version: also where no route has seen the request."""
+    response = openai_errors.face(fault, scope)
+    response.headers["tus-resumable"] = VERSION
+    return response
 
 
 def check_version(request: Request) -> None:

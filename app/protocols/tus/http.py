@@ -94,9 +94,9 @@ async def add_part(request: Request, upload_id: UploadId, _key: Key) -> Response
     )
     owner, uploads = caller(request).key, _uploads(request)
     async with uploads.writing(owner, upload_id) as writing:
-        if length is not None:
+        writing.check(offset, headers.announced(request), length)
+        if length is not None:  # only now: a part that is refused says nothing that holds
             await writing.set_length(length)
-        writing.check(offset, headers.announced(request))
         await receive_part(request, writing, checksum)
         upload = await uploads.find(owner, upload_id)
     return Response(status_code=204, headers=headers.progress_headers(upload))

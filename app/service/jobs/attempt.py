@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
 from app.audio.declared import DeclaredSound
-from app.domain.errors import JobsUnavailable, SpeechError, StorageFull
+from app.domain.errors import JobsUnavailable, JobUnreadable, SpeechError, StorageFull
 from app.domain.meters import Meter
 from app.domain.options import RecognitionOptions
 from app.domain.transcript import Transcript
@@ -23,7 +23,8 @@ from app.service.jobs.verdicts import MOST_LEASES, PutBack, abandoned, verdict
 from app.service.remembering import Memory, Watch
 
 Stop: TypeAlias = Literal["lost", "late", "draining"]
-"""Why work is stopped: the job is not ours any more, the lease could not be renewed in time, or the server ends."""
+"""Why work is stopped: the job is not ours any more, the lease could not be renewed in time, or the server ends, or its
+model is to go."""
 _RENEWALS: Final = 3
 """In the time of a lease."""
 _LEAST_LEFT: Final = 0.15
@@ -53,6 +54,10 @@ class Recognising(Protocol):
 class Having(Protocol):
     """Who has a job's recording, or fetches it."""
 
+    async def check(self) -> None:
+        """Make sure that recordings can be had here. Raises what jobs may wait for."""
+        ...
+
     async def have(self, job: Job) -> Path:
         """Where it lies."""
         ...
@@ -72,9 +77,11 @@ class Attempt:
         lease_seconds: float,
         meter: Meter,
         changed: Callable[[str], None],
+        answers: Callable[[str], bool],
     ) -> None:
         """`lease` was `asked` for then, by the loop's clock, and is for `lease_seconds`. `changed` is told the job's id
-        when something of it has."""
+        when something of it has. `answers` says whether a model still does: the job is put back where it does not, so
+        that nobody waits for hours until it can be freed."""
         self._store = store
         self._recognising = recognising
         self._recordings = recordings
@@ -82,12 +89,14 @@ class Attempt:
         self._lease_seconds = lease_seconds
         self._meter = meter
         self._changed = changed
+        self._answers = answers
         self._keeping: Keeping | None = None
         self._stopped: Stop | None = None
         self._looking = asyncio.Event()
         self._writing = asyncio.Lock()
         self._over = False
         self._trouble = ""
+        self._unwritten = ""
         self._fruitless = lease.fruitless
         self._work: asyncio.Task[Transcript] | None = None
         self._end = asked + lease_seconds
@@ -167,7 +176,7 @@ class Attempt:
                     if self._over:
                         return
                     asked = loop.time()
-                    renewed = await self._store.renew(self._lease, self._progress)
+                    renewed = await self._store.renew(self._lease, self._progress, self._waits_for)
             except (JobsUnavailable, StorageFull) as error:
                 self._trouble, pause = error.message, TRY_AGAIN_SECONDS
                 continue
@@ -179,6 +188,8 @@ class Attempt:
             self._lease, self._end = renewed, asked + self._lease_seconds
             self._trouble, pause = "", self._lease_seconds / _RENEWALS
             self._changed(self.job_id)
+            if not self._answers(self._lease.job.request.model):
+                self.stop("draining")
 
     async def _look_out(self, seconds: float) -> None:
         """Wait so long, or until it is to be renewed now."""
@@ -192,6 +203,10 @@ class Attempt:
     @property
     def _progress(self) -> Progress:
         return self._keeping.progress if self._keeping is not None else self._lease.job.progress
+
+    @property
+    def _waits_for(self) -> str:
+        return self._unwritten or (self._keeping.trouble if self._keeping is not None else "")
 
     # --- what becomes of it -------------------------------------------------------------------------------------------
 
@@ -258,6 +273,9 @@ class Attempt:
                     self._over = True
             except (JobsUnavailable, StorageFull) as error:
                 self._trouble = error.message
+                if self._unwritten != error.message:
+                    self._unwritten = error.message
+                    self.look()
                 if loop.time() > self._end:
                     _logger.warning("what became of a job could not be written, it will be taken up again")
                     return False
@@ -266,10 +284,16 @@ class Attempt:
                 return done
 
     async def _persistently(self, read: Callable[[], Awaitable[Kept]]) -> Kept:
-        """What is read, once it can be. Who renews the lease ends this."""
+        """What is read, once it can be. Who renews the lease ends this.
+
+        Raises:
+            JobUnreadable: it never can be, here.
+        """
         while True:
             try:
                 return await read()
+            except JobUnreadable:
+                raise
             except JobsUnavailable as error:
                 self._trouble = error.message
                 await asyncio.sleep(TRY_AGAIN_SECONDS)

@@ -1,7 +1,8 @@
 """What is kept of jobs, as bytes and back: dataclasses as JSON with a version, compressed where that is worth it.
 
-Everything comes back equal, floats to the bit; sequences come back as tuples. A field that older bytes lack has its
-default. Bytes of a newer version are refused: a field that is renamed, or whose default changes, needs a new VERSION.
+Everything comes back equal, floats to the bit; sequences come back as tuples. A field that has its default is left
+out, and one that the bytes lack has it: so what a newer version writes can be read as long as nothing new is asked for.
+Else it is refused. A field that is renamed, or whose default changes, needs a new VERSION.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import binascii
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Final, Generic, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from app.domain.engines import Hypothesis
-from app.domain.errors import JobsUnavailable
+from app.domain.errors import JobUnreadable
+from app.domain.hotwords import Hotword
+from app.domain.masking import Masking
+from app.domain.options import RecognitionOptions
 from app.domain.speakers import KnownVoice, Voiceprint
 from app.domain.transcript import Transcript
 from app.service.jobs.job import Failure, JobRequest, Plan
@@ -30,6 +35,9 @@ _LEVEL = 3
 """Of zlib: 6 takes twice as long for a tenth less."""
 _COMPRESSED = b"\x78"
 """How zlib's output begins; JSON's begins with a brace."""
+
+_DAMAGED: Final = "What is kept of a job is damaged."
+_NEWER: Final = "What is kept of a job was written by a newer version of this server."
 
 _T = TypeVar("_T")
 _Convert: TypeAlias = Callable[[object], object]
@@ -49,13 +57,19 @@ class Codec(Generic[_T]):
         """The value again.
 
         Raises:
-            JobsUnavailable: a newer version wrote it, or it is damaged.
+            JobUnreadable: a newer version wrote it, or it is damaged.
         """
         said = _unpacked(kept)
         try:
             return cast(_T, self._way.read(said))
+        except _UnknownError as error:
+            raise JobUnreadable(_NEWER) from error
         except (ValueError, TypeError, KeyError) as error:
-            raise JobsUnavailable("What is kept of a job is damaged.") from error
+            raise JobUnreadable(_DAMAGED) from error
+
+
+class _UnknownError(ValueError):
+    """Well written, and nothing that this version knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +92,9 @@ def _unpacked(kept: bytes) -> object:
             raise TypeError("no object")
         version, value = cast("dict[str, object]", said)["v"], cast("dict[str, object]", said)["is"]
     except (ValueError, TypeError, KeyError, zlib.error) as error:
-        raise JobsUnavailable("What is kept of a job is damaged.") from error
+        raise JobUnreadable(_DAMAGED) from error
     if version != VERSION:
-        raise JobsUnavailable("What is kept of a job was written by a newer version of this server.")
+        raise JobUnreadable(_NEWER)
     return value
 
 
@@ -116,7 +130,7 @@ def _same(value: object) -> object:
 def _one_of(allowed: tuple[object, ...]) -> _Convert:
     def read(value: object) -> object:
         if value not in allowed:
-            raise ValueError("not one of what there is")
+            raise _UnknownError("not one of what there is")
         return value
 
     return read
@@ -182,18 +196,38 @@ def _mapping_way(item: _Way) -> _Way:
 
 
 def _dataclass_way(kind: type) -> _Way:
-    hints = get_type_hints(kind)
-    ways = {field.name: _way(hints[field.name]) for field in fields(kind)}
+    ways = _ways(kind)
+    defaults = {field.name: _default(field) for field in fields(kind)}
 
     def write(value: object) -> object:
-        return {name: way.write(getattr(value, name)) for name, way in ways.items()}
+        said = {name: getattr(value, name) for name in ways}
+        return {name: ways[name].write(one) for name, one in said.items() if not _is_same(one, defaults[name])}
 
     def read(value: object) -> object:
         if not isinstance(value, dict):
             raise TypeError("no object")
-        return kind(**{name: ways[name].read(one) for name, one in cast("dict[str, object]", value).items()})
+        said = cast("dict[str, object]", value)
+        if said.keys() - ways.keys():
+            raise _UnknownError("a field that there is not")
+        return kind(**{name: ways[name].read(one) for name, one in said.items()})
 
     return _Way(write, read)
+
+
+def _ways(kind: type) -> dict[str, _Way]:
+    """How a dataclass's fields are written."""
+    hints = get_type_hints(kind)
+    return {field.name: _way(hints[field.name]) for field in fields(kind)}
+
+
+def _default(field: Field[object]) -> object:
+    """What it is where nothing is said; MISSING where something has to be."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _is_same(value: object, default: object) -> bool:
+    """Whether it would come back as it is: 0 is equal to False and to -0.0, and is neither."""
+    return value == default and repr(value) == repr(default)
 
 
 def _from_base64(value: object) -> bytes:
@@ -218,6 +252,14 @@ _KNOWN_VOICE = _Way(lambda value: [cast(KnownVoice, value).name, cast(KnownVoice
 
 
 @dataclass(frozen=True, slots=True)
+class _Terms:
+    """What of a request may be thousands of words."""
+
+    hotwords: tuple[Hotword, ...] = ()
+    masking: tuple[Masking, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Print:
     """A voiceprint as it is kept: `embedding` are little-endian float32s."""
 
@@ -238,7 +280,40 @@ PLANS: Final = Codec(Plan)
 HYPOTHESES: Final = Codec(Hypothesis)
 TRANSCRIPTS: Final = Codec(Transcript)
 FAILURES: Final = Codec(Failure)
+_TERMS: Final = Codec(_Terms)
 _PRINTS: Final = Codec(_Prints)
+
+
+def readable(kept: bytes, model: str) -> JobRequest:
+    """What can be read of a request to `model` that REQUESTS refuses; all else is as if nobody had said it."""
+    found: dict[str, object] = {}
+    with suppress(JobUnreadable):
+        said = _unpacked(kept)
+        for name, way in _ways(JobRequest).items():
+            with suppress(ValueError, TypeError, KeyError):
+                found[name] = way.read(cast("Mapping[str, object]", said)[name])
+    return replace(JobRequest(model, RecognitionOptions()), **found)
+
+
+def encode_terms(request: JobRequest) -> bytes | None:
+    """The terms that `without_terms` leaves out; None where there are none."""
+    terms = _Terms(request.options.hotwords, request.options.masking)
+    return None if terms == _Terms() else _TERMS.encode(terms)
+
+
+def without_terms(request: JobRequest) -> JobRequest:
+    """The request without what takes long to read: who only looks at a job does not need it."""
+    return replace(request, options=replace(request.options, hotwords=(), masking=()))
+
+
+def with_terms(request: JobRequest, kept: bytes) -> JobRequest:
+    """The request with the terms that it came with.
+
+    Raises:
+        JobUnreadable: a newer version wrote them, or they are damaged.
+    """
+    terms = _TERMS.decode(kept)
+    return replace(request, options=replace(request.options, hotwords=terms.hotwords, masking=terms.masking))
 
 
 def encode_voiceprints(request: JobRequest) -> bytes | None:
@@ -253,11 +328,11 @@ def with_voiceprints(request: JobRequest, kept: bytes) -> JobRequest:
     """The request with the voiceprints that it came with.
 
     Raises:
-        JobsUnavailable: a newer version wrote them, or they are damaged.
+        JobUnreadable: a newer version wrote them, or they are damaged.
     """
     speakers, prints = request.options.speakers, _PRINTS.decode(kept).voices
     if speakers is None or len(prints) != len(speakers.voices):
-        raise JobsUnavailable("What is kept of a job is damaged.")
+        raise JobUnreadable(_DAMAGED)
     voices = tuple(
         replace(voice, voiceprints=tuple(map(_voiceprint, of_voice)))
         for voice, of_voice in zip(speakers.voices, prints, strict=True)

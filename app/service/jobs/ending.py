@@ -7,8 +7,9 @@ after the transaction, so that it is there as long as the job may be worked on.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
-from sqlalchemy import and_, delete, func, insert, select
+from sqlalchemy import and_, delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import UnknownJob
@@ -17,7 +18,10 @@ from app.service.jobs.job import ENDED, Failure, Job, Lease, State
 from app.service.jobs.leasing import FREE, held, updated
 from app.service.jobs.notices import notice
 from app.service.jobs.rows import one_job, running
-from app.service.jobs.tables import JobRow, PieceRow, PlanRow, TranscriptRow, VoicesRow
+from app.service.jobs.tables import JobRow, NoticeRow, PieceRow, PlanRow, TranscriptRow, VoicesRow
+
+_LONGEST_UNTOLD: Final = 366 * 86_400.0
+"""WEBHOOK_RETRY_HOURS is no longer."""
 
 
 def succeed(session: Session, lease: Lease, transcript: bytes, *, seconds: float, now: float, kept_for: float) -> bool:
@@ -69,9 +73,12 @@ def mark_deleted(session: Session, owner: str, job_id: str) -> None:
 
 
 def mark_expired(session: Session, now: float) -> None:
-    """The same of all whose time is over."""
+    """The same of all whose time is over, but for those of which somebody is to be told still: that ends when it was
+    told or is given up, or, where nobody could even try, some time later."""
+    is_untold = select(NoticeRow.id).where(NoticeRow.job == JobRow.id, NoticeRow.settled.is_(None)).exists()
+    is_over = or_(~is_untold, JobRow.expires <= now - _LONGEST_UNTOLD)
     values = {"removing": True, "idempotency_key": None}
-    updated(session, and_(JobRow.expires <= now, ~JobRow.removing), values)
+    updated(session, and_(JobRow.expires <= now, ~JobRow.removing, is_over), values)
 
 
 def marked(session: Session) -> Sequence[str]:

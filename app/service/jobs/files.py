@@ -7,8 +7,9 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,23 @@ _ID: Final = re.compile(r"job_[0-9a-f]{24}")
 _OURS: Final = re.compile(r"(job_[0-9a-f]{24})(\..+)?")
 """A recording, or what is to become one (fetched, or copied)."""
 _COPY: Final = 1 << 20
+_INCOMING: Final = "incoming"
+_ARRIVED: Final = (f"{_INCOMING}/*", "uploads/*/upload_*")
 _logger = logging.getLogger(__name__)
+
+
+def incoming(folder: Path) -> Path:
+    """Where recordings arrive in forms that are to be kept in `folder`: on the same disk, so that they are moved, not
+    copied. It is made if it is not there; only this user may read what is in it. Blocking.
+
+    Raises:
+        JobsUnavailable: it cannot be made (StorageFull: the disk is full).
+    """
+    arriving = folder / _INCOMING
+    with _told("The folder of recordings cannot be made"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        arriving.mkdir(mode=0o700, exist_ok=True)
+    return arriving
 
 
 class Recordings:
@@ -79,6 +96,23 @@ class Recordings:
         """The same, where nobody can be told that it failed: the log is, and the next sweep tries again."""
         with suppress(JobsUnavailable, StorageFull):
             self.remove(job_id)
+
+    def keep_only_here(self, job_ids: Collection[str]) -> None:
+        """Have the recordings of these jobs, which are, lie nowhere else: who was killed before `release` left them in
+        the folder that they arrived in, too, from where another job could be made of them."""
+        with _told("A recording that was handed over could not be removed"):
+            twice = {(file.st_dev, file.st_ino) for file in map(self._stat, job_ids) if file and file.st_nlink > 1}
+            for arrived in chain(*map(self.folder.glob, _ARRIVED)) if twice else ():
+                with suppress(FileNotFoundError):
+                    found = arrived.stat()
+                    if (found.st_dev, found.st_ino) in twice:
+                        arrived.unlink()
+
+    def _stat(self, job_id: str) -> os.stat_result | None:
+        try:
+            return (self.folder / job_id).stat()
+        except FileNotFoundError:
+            return None
 
     def found(self) -> dict[str, float]:
         """The jobs that files here say they belong to, and when the newest of each was put here (epoch seconds)."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from contextvars import Context
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from app.audio.fetching.fetcher import Fetcher
 from app.domain.errors import JobNotDone, JobsUnavailable, StorageFull
@@ -25,6 +25,8 @@ from app.service.jobs.runner import Recogniser, Runner
 from app.service.jobs.store import JobStore, Submitted
 from app.service.jobs.sweeping import Sweep, Sweeper
 from app.service.jobs.telling import Teller
+from app.service.jobs.turns import Turns
+from app.service.jobs.unserved import Unserved, shown
 from app.service.lifecycle import Lifecycle
 from app.settings import Settings
 
@@ -36,11 +38,18 @@ _LOOK_SECONDS = 1.0
 _OPEN_AGAIN_SECONDS = 5.0
 """Between two tries to open a database that cannot be used."""
 _TICK_SECONDS: Final = 0.2
+_FETCH_PATIENCE: Final = 12
+"""How many times as long as for a request a job's recording may be on its way from an address: it is larger."""
 _Jobs: TypeAlias = Sequence[Job]
+_T = TypeVar("_T")
 
 
 class Hearer(Recogniser, Protocol):
     """Who works on recordings, and says what is known of one so far; RecognisingService."""
+
+    async def read_kept(self, made: Callable[[], _T]) -> _T:
+        """What `made` makes of what is kept of a job, in a thread that stands back."""
+        ...
 
     async def partial(self, kept: Kept, model: str, options: RecognitionOptions) -> Transcript:
         """What the leading pieces say that were recognised without a gap."""
@@ -69,6 +78,7 @@ class Jobs:
         self._meter = meter
         self._store = store or _store_of(settings)
         self._changes = Changes()
+        self._turns = Turns()
         self._teller = Teller(
             self._store,
             drawers or {},
@@ -79,7 +89,7 @@ class Jobs:
         self._fetcher = Fetcher(
             networks=settings.audio_address_networks,
             max_bytes=settings.max_job_audio_size,
-            seconds=settings.audio_address_seconds,
+            seconds=settings.audio_address_seconds * _FETCH_PATIENCE,
             idle_seconds=settings.upload_idle_seconds,
         )
         self._runner = Runner(
@@ -92,7 +102,8 @@ class Jobs:
             changed=self._changes.tell,
             turned=self._teller.wake,
         )
-        self._sweeper = Sweeper({"jobs": self._store.sweep, **(sweeps or {})})
+        self._sweeper = Sweeper({"jobs": self._sweep, **(sweeps or {})})
+        self._unserved = Unserved()
         self._lifecycle = Lifecycle()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,10 +114,14 @@ class Jobs:
         self._lifecycle = lifecycle
 
     def start(self) -> None:
-        """Work on jobs, tell owners and clean up from here on. Returns at once: a database that cannot be used is tried
-        again until it can."""
-        for work in (self._open(), self._heed(), self._sweeper.run(), self._teller.run(), self._runner.run()):
+        """Tell owners and clean up from here on. Returns at once: a database that cannot be used is tried again until
+        it can."""
+        for work in (self._open(), self._heed(), self._sweeper.run(), self._teller.run()):
             self._begin(work)
+
+    def work(self) -> None:
+        """Work on jobs, too."""
+        self._begin(self._runner.run())
 
     async def close(self) -> None:
         """Put jobs at hand back, and end. Nothing may be asked afterwards."""
@@ -149,6 +164,13 @@ class Jobs:
             await asyncio.sleep(_TICK_SECONDS)
         self._runner.drain()
 
+    async def _sweep(self) -> int:
+        self._unserved.look(await self._store.queued_by_model(), self._served())
+        return await self._store.sweep()
+
+    def _served(self) -> frozenset[str]:
+        return frozenset(model.id for model in self._hearer.models())
+
     # --- for owners ---------------------------------------------------------------------------------------------------
 
     async def submit(
@@ -182,7 +204,7 @@ class Jobs:
         Raises:
             UnknownJob: the owner has none of this id.
         """
-        return await self._store.get(owner, job_id)
+        return shown(await self._store.get(owner, job_id), self._served())
 
     async def list(
         self, owner: str, *, states: Collection[State] = (), after: str | None = None, limit: int = 100
@@ -192,7 +214,9 @@ class Jobs:
         Raises:
             UnknownJob: there is no job `after`.
         """
-        return await self._store.list(owner, states=states, after=after, limit=limit)
+        served = self._served()
+        found = await self._store.list(owner, states=states, after=after, limit=limit)
+        return [shown(job, served) for job in found]
 
     async def cancel(self, owner: str, job_id: str) -> Job:
         """End it where it has not ended. Safe to say again.
@@ -218,6 +242,18 @@ class Jobs:
             self._called_off(before)
         self._changes.tell(job_id)
 
+    async def aside(self, step: Callable[[], _T]) -> _T:
+        """What `step` returns, which goes through a recording that is handed over: in one of few threads for that."""
+        return await self._store.aside.run(step)
+
+    def reading(self, job: Job) -> AbstractAsyncContextManager[None]:
+        """A turn to ask for its `transcript` or `partial` and to draw it; all of that belongs in the block.
+
+        Raises:
+            Overloaded: too many of its owner's wait for one already.
+        """
+        return self._turns.of(job)
+
     async def transcript(self, owner: str, job_id: str) -> Transcript:
         """What came of it.
 
@@ -241,11 +277,11 @@ class Jobs:
             JobNotDone: it failed or was cancelled.
             ModelUnavailable: its model is still loading.
         """
-        job = await self._store.get(owner, job_id)
-        if job.state in ENDED:
+        known = await self._store.known(owner, job_id)
+        if known.state in ENDED:
             return await self.transcript(owner, job_id)
-        kept = await self._store.kept(owner, job_id)
-        return await self._hearer.partial(kept, job.request.model, job.request.options)
+        request, kept = await self._hearer.read_kept(known.decode)
+        return await self._hearer.partial(kept, request.model, request.options)
 
     async def watch(self, owner: str, job_id: str) -> AsyncGenerator[Job, None]:
         """The job as it is, then each time something of it has changed, until it has ended; that is told, too.
@@ -253,12 +289,12 @@ class Jobs:
         Raises:
             UnknownJob: the owner has none of this id; or not any more.
         """
-        shown: Job | None = None
+        told: Job | None = None
         async with aclosing(self._changes.of(job_id, _LOOK_SECONDS)) as looks:
             async for _ in looks:
-                job = await self._store.get(owner, job_id)
-                if job != shown:
-                    shown = job
+                job = await self.get(owner, job_id)
+                if job != told:
+                    told = job
                     yield job
                 if job.state in ENDED:
                     return

@@ -9,7 +9,7 @@ from typing import Final
 from app.domain.engines import Hypothesis
 from app.domain.errors import JobsUnavailable, StorageFull
 from app.service.jobs.job import Kept, Lease, Plan, Progress, Step
-from app.service.jobs.progress import measured
+from app.service.jobs.progress import Tally
 from app.service.jobs.store import JobStore
 
 TRY_AGAIN_SECONDS: Final = 0.5
@@ -41,6 +41,7 @@ class Keeping:
         self._lease = lease
         self._plans = dict(kept.plans)
         self._heard = dict(kept.heard)
+        self._tally = Tally(kept.plans, kept.heard)
         self._moved = moved
         self._changed = changed
         self._step: Step = "decode"
@@ -48,7 +49,7 @@ class Keeping:
         self.gained = False
         """Whether something was kept."""
         self.trouble = ""
-        """What the database does not let be written for; "" where it does."""
+        """Why what is heard cannot be kept now; "" where it can."""
 
     @property
     def pieces(self) -> int:
@@ -58,7 +59,7 @@ class Keeping:
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        return measured(self._step, self._duration, self._plans, self._heard.keys())
+        return self._tally.progress(self._step, self._duration)
 
     # --- Watch --------------------------------------------------------------------------------------------------------
 
@@ -90,6 +91,7 @@ class Keeping:
         """
         await self._written(lambda: self._store.keep_plan(self._lease(), channel, plan))
         self._plans[channel] = plan
+        self._tally.plan(channel, plan)
 
     async def keep(self, channel: int, number: int, hypothesis: Hypothesis) -> None:
         """Keep what was heard in a piece.
@@ -97,20 +99,38 @@ class Keeping:
         Raises:
             LeaseError: the job is not ours any more.
         """
-        self._heard[channel, number] = hypothesis  # at once, so that those kept meanwhile count it
-        await self._written(lambda: self._store.keep(self._lease(), channel, number, hypothesis, self.progress))
+        new = self._tally.keep(channel, number)  # at once: what is written from here on is written after it
+
+        async def write() -> bool:
+            progress = self._tally.progress(self._step, self._duration, (channel, number))
+            keeping = self._store.keep(self._lease(), channel, number, hypothesis, progress)
+            try:
+                return await asyncio.shield(keeping)  # it is heard, though another piece may end the work now
+            except (JobsUnavailable, StorageFull):
+                if new:  # from here on only its own writing counts it
+                    self._tally.drop(channel, number)
+                raise
+
+        await self._written(write)
+        self._heard[channel, number] = hypothesis
+        self._tally.keep(channel, number)
 
     async def _written(self, write: Callable[[], Awaitable[bool]]) -> None:
         while True:
             try:
                 ours = await write()
             except (JobsUnavailable, StorageFull) as error:
-                self.trouble = error.message
+                self._tell(error.message)
                 await asyncio.sleep(TRY_AGAIN_SECONDS)
                 continue
-            self.trouble = ""
+            self._tell("")
             if not ours:
                 raise LeaseError
             self.gained = True
             self._changed()
             return
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self._moved()

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Select, and_, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, CursorResult, Row, Select, and_, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.service.jobs.codec import with_voiceprints
-from app.service.jobs.job import Lease, Progress
+from app.domain.errors import JobUnreadable
+from app.service.jobs.job import JobRequest, Lease, Progress
 from app.service.jobs.notices import notice
-from app.service.jobs.rows import leasable, one_job, running
-from app.service.jobs.tables import JobRow, PieceRow, PlanRow, TurnRow, VoicesRow
+from app.service.jobs.rows import asked, leasable, one_job, running
+from app.service.jobs.tables import JobRow, PieceRow, PlanRow, TurnRow
 
 FREE: Final[Mapping[str, None]] = MappingProxyType(
     {"token": None, "runner": None, "lease_until": None, "rate_since": None, "reported": None}
 )
 """The columns of a job that nobody works on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """A lease, and the voiceprints that its job's request came with, as codec.py keeps them; None: with none."""
-
-    lease: Lease
-    voiceprints: bytes | None
-
-    def complete(self) -> Lease:
-        """The lease of a job with all that is needed to work on it."""
-        if self.voiceprints is None:
-            return self.lease
-        job = self.lease.job
-        whole = replace(job, request=with_voiceprints(job.request, self.voiceprints))
-        return replace(self.lease, job=whole)
+_UNREADABLE_SECONDS: Final = 60.0
+"""After which a job that cannot be read here comes up again: another server may have a newer version."""
+_MOST_UNREADABLE: Final = 16
+"""Jobs that are put off before it is enough for this time."""
 
 
 def is_anything_leasable(session: Session, models: Collection[str], now: float) -> bool:
@@ -44,11 +32,34 @@ def is_anything_leasable(session: Session, models: Collection[str], now: float) 
     return session.scalar(select(JobRow.id).where(leasable(now), JobRow.model.in_(models)).limit(1)) is not None
 
 
-def lease_next(session: Session, runner: str, models: Collection[str], *, now: float, seconds: float) -> Leased | None:
-    """Lease the job that is next; None: there is none."""
-    found = session.execute(_next(models, now)).first()
-    if found is None:
-        return None
+def lease_next(session: Session, runner: str, models: Collection[str], *, now: float, seconds: float) -> Lease | None:
+    """Lease the job that is next, with all that was asked; None: there is none. Those that cannot be read are put off:
+    they are not to be in the way of others."""
+    for _ in range(_MOST_UNREADABLE):
+        found = session.execute(_next(models, now)).first()
+        if found is None:
+            return None
+        job_id = found[0]
+        try:
+            request = asked(session, job_id, voiceprints=True).decode()
+        except JobUnreadable as error:
+            values = {"state": "queued", "due": now + _UNREADABLE_SECONDS, "waits_for": error.message, "step": None}
+            updated(session, JobRow.id == job_id, {**values, **FREE})
+            continue
+        return _lease(session, found, request, runner, now=now, seconds=seconds)
+    return None
+
+
+def _lease(
+    session: Session,
+    found: Row[str, str, float | None],
+    request: JobRequest,
+    runner: str,
+    *,
+    now: float,
+    seconds: float,
+) -> Lease | None:
+    """Lease a job that `_next` has found."""
     job_id, owner, started = found
     token = secrets.token_hex(16)
     values = {
@@ -67,9 +78,9 @@ def lease_next(session: Session, runner: str, models: Collection[str], *, now: f
     _take_turn(session, owner)
     if started is None:  # its owner is told once, however often it is taken up again
         notice(session, job_id, "running", now)
-    voiceprints = session.scalar(select(VoicesRow.body).where(VoicesRow.job == job_id))
+    job = replace(one_job(session, None, job_id, now), request=request)
     fruitless = session.scalars(select(JobRow.fruitless).where(JobRow.id == job_id)).one()
-    return Leased(Lease(one_job(session, None, job_id, now), token, now + seconds, fruitless), voiceprints)
+    return Lease(job, token, now + seconds, fruitless)
 
 
 def _next(models: Collection[str], now: float) -> Select[str, str, float | None]:
@@ -98,9 +109,10 @@ def _take_turn(session: Session, owner: str) -> None:
         session.execute(insert(TurnRow).values(owner=owner, turn=last))
 
 
-def renew(session: Session, lease: Lease, progress: Progress, *, now: float, seconds: float) -> bool:
-    """Make it longer, and say how far its job is; False: it is over."""
-    return updated(session, held(lease, now), {**_progress(progress, now), "lease_until": now + seconds})
+def renew(session: Session, lease: Lease, progress: Progress, *, waits_for: str, now: float, seconds: float) -> bool:
+    """Make it longer, and say how far its job is, and what it waits for; False: it is over."""
+    values = {**_progress(progress, now), "lease_until": now + seconds, "waits_for": waits_for}
+    return updated(session, held(lease, now), values)
 
 
 def keep_plan(session: Session, lease: Lease, channel: int, plan: bytes, *, now: float) -> bool:
@@ -129,7 +141,7 @@ def keep_piece(
 
 def put_back(session: Session, lease: Lease, seconds: float, waits_for: str, *, fruitless: bool, now: float) -> bool:
     """Let its job wait; False: the lease is over. If it kept nothing, the caller says whether it was `fruitless`."""
-    values: dict[str, object] = {"state": "queued", "due": now + seconds, "waits_for": waits_for, **FREE}
+    values: dict[str, object] = {"state": "queued", "due": now + seconds, "waits_for": waits_for, "step": None, **FREE}
     if not fruitless:
         values["fruitless"] = case((JobRow.fruitless > 0, JobRow.fruitless - 1), else_=0)
     return updated(session, held(lease, now), values)

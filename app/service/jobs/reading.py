@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.service.jobs.codec import HYPOTHESES, PLANS
-from app.service.jobs.job import Job, Kept, State
-from app.service.jobs.rows import check_known, job_of, jobs
+from app.service.jobs.job import Job, JobRequest, Kept, State
+from app.service.jobs.rows import AskedBodies, asked, check_known, jobs, seen
 from app.service.jobs.tables import JobRow, NoticeRow, PieceRow, PlanRow, TranscriptRow
 
 
@@ -22,11 +23,39 @@ class KeptBodies:
     pieces: Mapping[tuple[int, int], bytes]
 
     def decode(self) -> Kept:
-        """What they say."""
+        """What they say.
+
+        Raises:
+            JobUnreadable: a newer version wrote them, or they are damaged.
+        """
         return Kept(
             {channel: PLANS.decode(body) for channel, body in self.plans.items()},
             {place: HYPOTHESES.decode(body) for place, body in self.pieces.items()},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a job at one moment, still as bytes; of one that has ended nothing is kept but its state."""
+
+    state: State
+    asked: AskedBodies
+    kept: KeptBodies
+
+    def decode(self) -> tuple[JobRequest, Kept]:
+        """What was asked, and what is kept.
+
+        Raises:
+            JobUnreadable: a newer version wrote it, or it is damaged.
+        """
+        return self.asked.decode(), self.kept.decode()
+
+
+def known(session: Session, owner: str, job_id: str) -> Known:
+    """What is known of a job of the owner's, in a transaction that sees all of it at one moment. Raises as `kept`."""
+    bodies = kept(session, owner, job_id)
+    state = session.scalars(select(JobRow.state).where(JobRow.id == job_id)).one()
+    return Known(cast(State, state), asked(session, job_id), bodies)
 
 
 def kept(session: Session, owner: str | None, job_id: str) -> KeptBodies:
@@ -59,6 +88,13 @@ def waiting(session: Session, now: float) -> tuple[int, float]:
     return count, max(now - since, 0.0)
 
 
+def queued_by_model(session: Session) -> dict[str, int]:
+    """How many jobs are queued for each model for which any is."""
+    queued = select(JobRow.model, func.count()).where(JobRow.state == "queued", ~JobRow.removing)
+    found = session.execute(queued.group_by(JobRow.model))
+    return {model: count for model, count in found}  # noqa: C416 - a row is no pair to pyright
+
+
 def notices_waiting(session: Session) -> int:
     """How many notices have neither arrived nor been given up."""
     return session.scalars(select(func.count()).select_from(NoticeRow).where(NoticeRow.settled.is_(None))).one()
@@ -80,4 +116,4 @@ def listed(
         created = select(JobRow.created).where(JobRow.id == after).scalar_subquery()
         query = query.where(or_(JobRow.created < created, and_(JobRow.created == created, JobRow.id < after)))
     query = query.order_by(JobRow.created.desc(), JobRow.id.desc()).limit(limit)
-    return [job_of(row, request, now) for row, request in session.execute(query)]
+    return [seen(row, request, now) for row, request in session.execute(query)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from contextlib import suppress
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from app.audio.storing import not_stored
-from app.domain.errors import EngineFailure, UploadTooLarge
+from app.domain.errors import EngineFailure, JobsUnavailable, UploadTooLarge
 from app.service.jobs.job import Job
 from app.service.jobs.store import JobStore
 
 _PARAM = "audio_address"
+_logger = logging.getLogger(__name__)
 
 
 class Fetching(Protocol):
@@ -34,6 +36,14 @@ class Recordings:
         self._fetcher = fetcher
         self._max_bytes = max_bytes
 
+    async def check(self) -> None:
+        """Make sure that the folder is there, and the one of these jobs.
+
+        Raises:
+            JobsUnavailable: it is not.
+        """
+        await self._store.check_folder()
+
     async def have(self, job: Job) -> Path:
         """Where the recording lies, after it was fetched where it is to be.
 
@@ -41,9 +51,15 @@ class Recordings:
             AddressNotFetched, UploadTooLarge, EmptyAudio: it cannot be had from its address, or must not.
             Overloaded: the disk is nearly full, or too many names are being looked up.
             EngineFailure: the disk does not take it (StorageFull: it is full), or does not have it.
+            JobsUnavailable: nobody can tell now whether it has it.
         """
         path = await self._store.recording(job.id)
-        if await asyncio.to_thread(path.is_file):
+        try:
+            there = await asyncio.to_thread(path.is_file)
+        except OSError as error:
+            _logger.error("JOBS_DIR cannot be read: %s", error.strerror)
+            raise JobsUnavailable("The disk with the job's recording cannot be read now (JOBS_DIR).") from error
+        if there:
             return path
         if job.request.address is None:
             raise EngineFailure("The job's recording cannot be found on this server's disk (JOBS_DIR).")

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import cast
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
-from app.domain.errors import UnknownJob
-from app.service.jobs.codec import FAILURES, REQUESTS
-from app.service.jobs.job import Job, Progress, State, Step
+from app.domain.errors import JobUnreadable, UnknownJob
+from app.service.jobs.codec import FAILURES, REQUESTS, readable, with_terms, with_voiceprints
+from app.service.jobs.job import Failure, Job, JobRequest, Progress, State, Step
 from app.service.jobs.progress import Pace, seconds_left
-from app.service.jobs.tables import JobRow, RequestRow
+from app.service.jobs.tables import JobRow, RequestRow, TermsRow, VoicesRow
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBodies:
+    """All that was asked, still as bytes: thousands of terms take a while to read."""
+
+    request: bytes
+    terms: bytes | None
+    voiceprints: bytes | None = None
+
+    def decode(self) -> JobRequest:
+        """What they say.
+
+        Raises:
+            JobUnreadable: a newer version wrote them, or they are damaged.
+        """
+        request = REQUESTS.decode(self.request)
+        if self.terms is not None:
+            request = with_terms(request, self.terms)
+        return request if self.voiceprints is None else with_voiceprints(request, self.voiceprints)
 
 
 def jobs() -> Select[JobRow, bytes]:
@@ -19,12 +40,39 @@ def jobs() -> Select[JobRow, bytes]:
     return select(JobRow, RequestRow.body).join(RequestRow, RequestRow.job == JobRow.id).where(~JobRow.removing)
 
 
+def asked(session: Session, job_id: str, *, voiceprints: bool = False) -> AskedBodies:
+    """All that was asked of a job that there is; with voiceprints for nobody but who works on it."""
+    return AskedBodies(
+        session.scalars(select(RequestRow.body).where(RequestRow.job == job_id)).one(),
+        session.scalar(select(TermsRow.body).where(TermsRow.job == job_id)),
+        session.scalar(select(VoicesRow.body).where(VoicesRow.job == job_id)) if voiceprints else None,
+    )
+
+
 def job_of(row: JobRow, request: bytes, now: float) -> Job:
-    """A job as it is at `now`."""
+    """A job as it is at `now`, without its terms.
+
+    Raises:
+        JobUnreadable: a newer version wrote it, or it is damaged.
+    """
+    failure = None if row.failure is None else FAILURES.decode(row.failure)
+    return _job(row, REQUESTS.decode(request), failure, now)
+
+
+def seen(row: JobRow, request: bytes, now: float) -> Job:
+    """The same; one that cannot be read is told as far as it can, and says so: others are not to suffer from it."""
+    try:
+        return job_of(row, request, now)
+    except JobUnreadable as error:
+        failure = None if row.failure is None else Failure(type(error).__name__, error.code, error.message)
+        return replace(_job(row, readable(request, row.model), failure, now), waits_for=error.message)
+
+
+def _job(row: JobRow, request: JobRequest, failure: Failure | None, now: float) -> Job:
     return Job(
         row.id,
         row.owner,
-        REQUESTS.decode(request),
+        request,
         cast(State, row.state),
         row.created,
         row.started,
@@ -32,7 +80,7 @@ def job_of(row: JobRow, request: bytes, now: float) -> Job:
         row.expires,
         row.attempts,
         _progress(row, now),
-        None if row.failure is None else FAILURES.decode(row.failure),
+        failure,
         row.waits_for,
     )
 
@@ -46,7 +94,7 @@ def one_job(session: Session, owner: str | None, job_id: str, now: float) -> Job
     found = session.execute(jobs().where(JobRow.id == job_id, *_of(owner))).first()
     if found is None:
         raise UnknownJob("There is no job with this id.")
-    return job_of(found[0], found[1], now)
+    return seen(found[0], found[1], now)
 
 
 def check_known(session: Session, owner: str | None, job_id: str) -> None:

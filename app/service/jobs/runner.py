@@ -124,8 +124,11 @@ class Runner:
 
     async def _leased(self) -> Lease | None:
         models = [model.id for model in self._recogniser.models()]
+        lease = None
         try:
-            lease = await self._store.lease(self._name, models) if models else None
+            if models:
+                await self._recordings.check()  # before any job is taken from those that have its recording
+                lease = await self._store.lease(self._name, models)
         except Exception as error:  # this look ends here; the next one may go better
             if not self._troubled:
                 why = error.message if isinstance(error, SpeechError) else "unforeseen"
@@ -148,6 +151,7 @@ class Runner:
             lease_seconds=self._lease_seconds,
             meter=self._meter,
             changed=self._changed,
+            answers=self._answers,
         )
         self._attempts[attempt] = None
         self._turned()
@@ -160,6 +164,9 @@ class Runner:
         finally:
             self._attempts.pop(attempt, None)
             self._turned()
+
+    def _answers(self, name: str) -> bool:
+        return any(model.id == name for model in self._recogniser.models())
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,11 @@ from app.domain.errors import JobsUnavailable, SpeechError, StorageFull
 from app.domain.transcript import Transcript
 from app.service.database import BUSY_SECONDS, Database, Holding, database_url
 from app.service.jobs import ending, leasing, notices, reading, submitting
+from app.service.jobs.aside import Aside
+from app.service.jobs.belonging import OwnFolder
 from app.service.jobs.codec import HYPOTHESES, PLANS, TRANSCRIPTS
-from app.service.jobs.files import ORPHAN_SECONDS, Recordings
+from app.service.jobs.files import Recordings
 from app.service.jobs.job import (
-    ENDED,
     Failure,
     Idempotency,
     Job,
@@ -40,10 +41,9 @@ from app.service.jobs.job import (
     State,
 )
 from app.service.jobs.rows import one_job
+from app.service.jobs.traces import Traces
 
 _HOLDING = Holding("job", "jobs", "app.service.jobs:migrations", JobsUnavailable, StorageFull)
-_SWEPT_BYTES = 1 << 26
-"""Of a database that is written afresh while jobs run: it takes a second, in which nobody renews a lease."""
 _T = TypeVar("_T")
 
 
@@ -58,9 +58,9 @@ class Submitted:
 class JobStore:
     """Jobs, each belonging to an `owner` (as KeyRing.owner names keys), to whom all others do not exist.
 
-    Every method runs its transaction in the store's one thread, and opens the database first where it is not open. Each
-    raises JobsUnavailable where the database cannot be used (or StorageFull where its disk is full); the next call
-    tries anew.
+    Every method runs its transaction in the store's one thread, those of who works on jobs before others', and opens
+    the database first where it is not open. Each raises JobsUnavailable where the database cannot be used (or
+    StorageFull where its disk is full); the next call tries anew.
     """
 
     def __init__(
@@ -83,13 +83,15 @@ class JobStore:
             ConfigUnusable: the URL is none, or what speaks to such a database is not installed.
         """
         self.folder = folder
+        self.aside = Aside()
         self._database = Database(database_url(url, "JOBS_DATABASE_URL"), _HOLDING, busy_seconds=busy_seconds)
         self._recordings = Recordings(folder)
+        self._own = OwnFolder(folder, self._database)
         self._lease_seconds = lease_seconds
         self._retention = retention_seconds
         self._max_jobs = max_jobs
         self._clock = clock
-        self._traces = True  # of what was deleted, maybe before this server was started
+        self._traces = Traces(self._database, self._recordings, clock)
 
     async def open(self) -> None:
         """Make or migrate the database now instead of at the first use."""
@@ -97,6 +99,7 @@ class JobStore:
 
     async def close(self) -> None:
         """Close the database. Nothing may be asked afterwards."""
+        await self.aside.close()
         await self._database.close()
 
     # --- for owners ---------------------------------------------------------------------------------------------------
@@ -126,7 +129,8 @@ class JobStore:
         )
 
     async def get(self, owner: str | None, job_id: str) -> Job:
-        """A job; of any owner where that is None.
+        """A job; of any owner where that is None. Here and wherever it is only looked at its request has no hotwords
+        and masking, of which there may be thousands. `waits_for` says where what is kept of it cannot be read.
 
         Raises:
             UnknownJob: the owner has none of this id.
@@ -156,7 +160,7 @@ class JobStore:
         job = await self._database.write(
             lambda session: ending.cancel(session, owner, job_id, now=now, kept_for=self._retention)
         )
-        self._traces = True
+        self._traces.left()
         await asyncio.to_thread(self._recordings.discard, job_id)
         return job
 
@@ -167,7 +171,8 @@ class JobStore:
             UnknownJob: the owner has none of this id.
         """
         await self._database.write(lambda session: ending.mark_deleted(session, owner, job_id))
-        self._traces = True
+        self._traces.left()
+        await self._own.check()
         await asyncio.to_thread(self._recordings.remove, job_id)
         await self._database.write(lambda session: ending.erase(session, [job_id]))
 
@@ -181,11 +186,20 @@ class JobStore:
         body = await self._database.read(lambda session: reading.transcript(session, owner, job_id))
         return None if body is None else await asyncio.to_thread(TRANSCRIPTS.decode, body)
 
+    async def known(self, owner: str, job_id: str) -> reading.Known:
+        """All that was asked, and what is kept of its work so far.
+
+        Raises:
+            UnknownJob: the owner has none of this id.
+        """
+        return await self._database.read(lambda session: reading.known(session, owner, job_id))
+
     async def kept(self, owner: str | None, job_id: str) -> Kept:
         """What is kept of its work so far.
 
         Raises:
             UnknownJob: the owner has none of this id.
+            JobUnreadable: a newer version wrote it, or it is damaged.
         """
 
         bodies = await self._database.read(lambda session: reading.kept(session, owner, job_id))
@@ -197,31 +211,33 @@ class JobStore:
         """The next job that a server with these models can work on; None: there is none now.
 
         Those that were put back come when their time has. Owners take turns: whose fewest run is next, then by
-        priority, then the oldest. A lease that was not renewed in time is over, and its job is leased anew.
+        priority, then the oldest. A lease that was not renewed in time is over, and its job is leased anew. One that
+        cannot be read waits, and those after it come.
         """
         now = self._clock()
         if not await self._database.read(lambda session: leasing.is_anything_leasable(session, models, now)):
             return None
-        leased = await self._database.write(
+        return await self._database.write(
             lambda session: leasing.lease_next(session, runner, models, now=self._clock(), seconds=self._lease_seconds)
         )
-        return None if leased is None else leased.complete()
 
-    async def renew(self, lease: Lease, progress: Progress) -> Lease | None:
-        """The lease, longer; None: it is over (the job was cancelled, deleted, or leased by somebody else)."""
+    async def renew(self, lease: Lease, progress: Progress, waits_for: str = "") -> Lease | None:
+        """The lease, longer; None: it is over (the job was cancelled, deleted, or leased by somebody else). `waits_for`
+        is what the work on it waits for."""
 
         def write(session: Session) -> float | None:
             now = self._clock()
-            renewed = leasing.renew(session, lease, progress, now=now, seconds=self._lease_seconds)
+            renewed = leasing.renew(session, lease, progress, waits_for=waits_for, now=now, seconds=self._lease_seconds)
             return now + self._lease_seconds if renewed else None
 
-        until = await self._database.write(write)
+        until = await self._database.write(write, first=True)
         return None if until is None else replace(lease, until=until)
 
     async def keep_plan(self, lease: Lease, channel: int, plan: Plan) -> bool:
         """Keep what is to be recognised of a channel; False: the lease is over, and nothing was kept."""
+        body = PLANS.encode(plan)
         return await self._database.write(
-            lambda session: leasing.keep_plan(session, lease, channel, PLANS.encode(plan), now=self._clock())
+            lambda session: leasing.keep_plan(session, lease, channel, body, now=self._clock()), first=True
         )
 
     async def keep(self, lease: Lease, channel: int, number: int, hypothesis: Hypothesis, progress: Progress) -> bool:
@@ -231,11 +247,21 @@ class JobStore:
         return await self._database.write(
             lambda session: leasing.keep_piece(
                 session, lease, (channel, number), heard, progress=progress, now=self._clock()
-            )
+            ),
+            first=True,
         )
 
+    async def check_folder(self) -> None:
+        """Make sure that the folder of recordings is there and this database's; one that nobody has is made so.
+
+        Raises:
+            JobsUnavailable: it is not: its disk is not mounted, say.
+        """
+        await self._own.check()
+
     async def recording(self, job_id: str) -> Path:
-        """Where its recording lies, or, of one that is fetched from an address, is to lie."""
+        """Where its recording lies, or, of one that is fetched from an address, is to lie. Raises as `check_folder`."""
+        await self._own.check()
         return await asyncio.to_thread(self._recordings.path, job_id)
 
     async def succeed(self, lease: Lease, transcript: Transcript) -> bool:
@@ -260,12 +286,19 @@ class JobStore:
         `fruitless`: Lease.fruitless counts this lease, as it does those whose servers died; it does not count others.
         """
         return await self._database.write(
-            lambda session: leasing.put_back(session, lease, seconds, waits_for, fruitless=fruitless, now=self._clock())
+            lambda session: leasing.put_back(
+                session, lease, seconds, waits_for, fruitless=fruitless, now=self._clock()
+            ),
+            first=True,
         )
 
     async def waiting(self) -> tuple[int, float]:
         """How many jobs are queued, and how many seconds the oldest has been; 0 where none is."""
         return await self._database.read(lambda session: reading.waiting(session, self._clock()))
+
+    async def queued_by_model(self) -> Mapping[str, int]:
+        """How many jobs are queued for each model for which any is."""
+        return await self._database.read(reading.queued_by_model)
 
     async def notices_waiting(self) -> int:
         """How many notices have neither arrived nor been given up."""
@@ -273,13 +306,15 @@ class JobStore:
 
     # --- for who tells owners -----------------------------------------------------------------------------------------
 
-    async def due(self, sender: str, seconds: float) -> Notice | None:
+    async def due(self, sender: str, seconds: float, passing_over: Collection[str] = ()) -> Notice | None:
         """The next notice that is to be sent now, which is `sender`'s for so many seconds; None: there is none. Of one
-        job's, the next is due only when the one before was sent or given up."""
+        job's, the next is due only when the one before was sent or given up. Owners `passing_over` are not asked."""
         now = self._clock()
-        if not await self._database.read(lambda session: notices.is_any_due(session, now)):
+        if not await self._database.read(lambda session: notices.is_any_due(session, now, passing_over)):
             return None
-        return await self._database.write(lambda session: notices.take_due(session, sender, self._clock(), seconds))
+        return await self._database.write(
+            lambda session: notices.take_due(session, sender, self._clock(), seconds, passing_over)
+        )
 
     async def sent(self, notice: Notice) -> None:
         """It has arrived."""
@@ -297,43 +332,9 @@ class JobStore:
 
     async def sweep(self) -> int:
         """Delete what has expired, files that belong to no job, and every trace of what was deleted; returns how many
-        jobs were."""
-        marked = await self._database.write(self._marked)
-        removed = [job_id for job_id in marked if await asyncio.to_thread(self._is_removed, job_id)]
-        if removed:
-            self._traces = True
-        erased = await self._database.write(lambda session: ending.erase(session, removed)) if removed else 0
-        await self._sweep_files()
-        if self._traces:
-            self._traces = False  # before it begins: what is deleted meanwhile is for the next one
-            busy = await self._database.read(lambda session: ending.is_any_running(session, self._clock()))
-            swept = False
-            try:
-                swept = await self._database.sweep(_SWEPT_BYTES if busy else None)
-            finally:
-                self._traces = self._traces or not swept
-        return erased
-
-    def _marked(self, session: Session) -> Sequence[str]:
-        ending.mark_expired(session, self._clock())
-        return ending.marked(session)
-
-    def _is_removed(self, job_id: str) -> bool:
-        """Whether its recording is gone; where it cannot be removed, the next sweep tries again."""
-        try:
-            self._recordings.remove(job_id)
-        except SpeechError:
-            return False
-        return True
-
-    async def _sweep_files(self) -> None:
-        """Remove what a killed server left: recordings of jobs that have ended, and old ones of none."""
-        found = await asyncio.to_thread(self._recordings.found)
-        states = await self._database.read(lambda session: ending.states(session, found.keys()))
-        old = self._clock() - ORPHAN_SECONDS
-        for job_id, put_there in found.items():
-            if states[job_id] in ENDED if job_id in states else put_there < old:
-                await asyncio.to_thread(self._recordings.discard, job_id)
+        jobs were. In a folder that is not this database's, nothing is deleted."""
+        await self._own.check()
+        return await self._traces.sweep()
 
     async def _submit(self, submission: submitting.Submission, recording: Path | None) -> Submitted:
         now = self._clock()
@@ -341,7 +342,8 @@ class JobStore:
             return Submitted(job, again=True)
         job_id = f"job_{secrets.token_hex(12)}"
         if recording is not None:
-            await asyncio.to_thread(self._recordings.take, recording, job_id)
+            await self._own.check()
+            await self.aside.run(partial(self._recordings.take, recording, job_id))
         try:
             submitted = await self._database.write(lambda session: self._inserted(session, job_id, submission))
         except SpeechError as error:
@@ -364,9 +366,9 @@ class JobStore:
         return Submitted(submitting.insert_job(session, job_id, submission, now))
 
     async def _end(self, lease: Lease, work: Callable[[Session], bool]) -> bool:
-        ended = await self._database.write(work)
+        ended = await self._database.write(work, first=True)
         if ended:
-            self._traces = True
+            self._traces.left()
             await asyncio.to_thread(self._recordings.discard, lease.job.id)
         return ended
 

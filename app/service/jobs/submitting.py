@@ -9,11 +9,11 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import IdempotencyConflict, TooManyJobs
-from app.service.jobs.codec import REQUESTS, encode_voiceprints
+from app.service.jobs.codec import REQUESTS, encode_terms, encode_voiceprints, without_terms
 from app.service.jobs.job import ENDED, Idempotency, Job, JobRequest
 from app.service.jobs.notices import notice
 from app.service.jobs.rows import one_job
-from app.service.jobs.tables import JobRow, RequestRow, VoicesRow
+from app.service.jobs.tables import JobRow, RequestRow, TermsRow, VoicesRow
 
 _RETRY_SECONDS = 60.0
 """A job of many ends sooner than that, or hardly any does."""
@@ -89,7 +89,9 @@ def insert_job(session: Session, job_id: str, submission: Submission, now: float
     )
     session.add(row)
     session.flush()
-    session.execute(insert(RequestRow).values(job=job_id, body=REQUESTS.encode(request)))
+    session.execute(insert(RequestRow).values(job=job_id, body=REQUESTS.encode(without_terms(request))))
+    if (terms := encode_terms(request)) is not None:
+        session.execute(insert(TermsRow).values(job=job_id, body=terms))
     if (voiceprints := encode_voiceprints(request)) is not None:
         session.execute(insert(VoicesRow).values(job=job_id, body=voiceprints))
     notice(session, job_id, "queued", now)

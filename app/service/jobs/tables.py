@@ -65,9 +65,18 @@ class JobRow(Base):
 
 
 class RequestRow(Base):
-    """What was asked: a JobRequest without voiceprints."""
+    """What was asked: a JobRequest without terms and voiceprints."""
 
     __tablename__ = "job_requests"
+
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TermsRow(Base):
+    """The terms that came with it, which may be thousands: nobody but who recognises it reads them."""
+
+    __tablename__ = "job_terms"
 
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     body: Mapped[bytes] = mapped_column(LargeBinary)
@@ -135,6 +144,15 @@ class NoticeRow(Base):
     sender: Mapped[str | None] = mapped_column(String)
     held_until: Mapped[float | None] = mapped_column(Float)
     settled: Mapped[float | None] = mapped_column(Float)
+
+
+class FolderRow(Base):
+    """The folder of recordings is the one with this id in it. `marked`: it was written there once. One row at most."""
+
+    __tablename__ = "job_folder"
+
+    id: Mapped[str] = mapped_column(String, primary_key=True)
+    marked: Mapped[bool] = mapped_column(Boolean)
 
 
 class TurnRow(Base):

@@ -11,9 +11,9 @@ import logging
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 from app.audio.fetching.addresses import Network
@@ -23,22 +23,33 @@ from app.domain.errors import SpeechError, UnknownJob
 from app.domain.meters import NO_METER, Meter
 from app.service.jobs.job import Face, Notice
 from app.service.jobs.messages import Drawer, Message
+from app.service.jobs.places import Bounds, Places, Room, Whose, take_from
 from app.service.jobs.sending import DRAW_SECONDS, Outcome, Sender
 from app.service.jobs.store import JobStore
 
 __all__ = ["Drawer", "Message", "Teller", "pause_after"]
 
-CLAIM_SECONDS: Final = 60.0
-_BEGIN_SECONDS: Final = CLAIM_SECONDS - DRAW_SECONDS - POST_SECONDS - 5.0
+CLAIM_SECONDS: Final = 70.0
+_CLOCK_SECONDS: Final = 10.0
+"""By so much may the servers' clocks differ before one takes what another still sends."""
+BEGIN_SECONDS: Final = CLAIM_SECONDS - DRAW_SECONDS - POST_SECONDS - 5.0 - _CLOCK_SECONDS
 """How long after it was taken a notice may still be sent."""
 MOST_SENT: Final = 16
 """Notices that are being sent at once,"""
+MOST_OF_AN_OWNER: Final = 12
+"""those of one owner, all of whose receivers may be slow: enough where nobody else is, and the rest is for others,"""
 MOST_OF_A_HOST: Final = 2
 """and those of one receiver."""
 _MOST_HELD: Final = 1024
 """Notices that are taken at once, which wait for their turn or for the database to hear what came of them,"""
+_MOST_HELD_OF_AN_OWNER: Final = 256
+"""those of one owner,"""
 _MOST_HELD_OF_A_HOST: Final = 128
-"""and those of one receiver."""
+"""those of one receiver,"""
+_MOST_HELD_OF_AN_OWNER_FOR_A_HOST: Final = 96
+"""and of those the ones of one owner, which so cannot keep others' from a receiver that they share."""
+_MANY_LET_LIE: Final = 128
+"""An owner of whom so many are let lie comes after all others."""
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 900.0
 _TROUBLE_SECONDS: Final = 5.0
@@ -46,14 +57,6 @@ _TROUBLE_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 3.0
 """What is being sent has so long to end when the server does."""
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Lane:
-    """The notices to one receiver."""
-
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_OF_A_HOST))
-    held: int = 0
 
 
 class Teller:
@@ -88,8 +91,11 @@ class Teller:
         self._jitter = jitter
         self._poll_seconds = poll_seconds
         self._changed = asyncio.Event()
-        self._places = asyncio.Semaphore(MOST_SENT)
-        self._lanes: dict[str, _Lane] = {}
+        self._places = Places(Bounds(MOST_SENT, MOST_OF_AN_OWNER, MOST_OF_A_HOST, MOST_OF_A_HOST))
+        held = _MOST_HELD, _MOST_HELD_OF_AN_OWNER, _MOST_HELD_OF_A_HOST, _MOST_HELD_OF_AN_OWNER_FOR_A_HOST
+        self._room = Room(Bounds(*held))
+        self._let_lie: Counter[str] = Counter()
+        self._look_at_others = 0.0
         self._held: dict[str, asyncio.Task[None]] = {}
         self._runner: asyncio.Task[None] | None = None
         self._closing = False
@@ -128,27 +134,43 @@ class Teller:
 
     async def _take(self) -> bool:
         """Whether there may be another one to take at once."""
-        if len(self._held) >= _MOST_HELD:
-            return False
-        taken = asyncio.get_running_loop().time()
-        notice = await self._due()
+        loop = asyncio.get_running_loop()
+        taken = loop.time()
+        notice = await self._next()
         if notice is None or self._closing:
             return False
         if notice.id in self._held:  # its time was over before the database could hear what came of it
             return True
-        host = _host(notice)
-        lane = self._lanes.setdefault(host, _Lane())
-        if lane.held >= _MOST_HELD_OF_A_HOST:  # let lie, so that others' come up
+        whose = Whose(notice.job.owner, _host(notice))
+        if not self._room.has_room(whose):  # so that what is for other receivers comes up
+            self._let_lie[whose.owner] += 1
+            loop.call_later(CLAIM_SECONDS, take_from, self._let_lie, whose.owner)
             return True
-        lane.held += 1
-        task = asyncio.create_task(self._handle(notice, host, lane, taken + _BEGIN_SECONDS))
+        self._room.enter(whose)
+        task = asyncio.create_task(self._handle(notice, whose, taken + BEGIN_SECONDS))
         self._held[notice.id] = task
-        task.add_done_callback(lambda _: self._let_go(notice, host, lane))
+        task.add_done_callback(lambda _: self._let_go(notice, whose))
         return True
 
-    async def _due(self) -> Notice | None:
+    async def _next(self) -> Notice | None:
+        """The one that is due longest, of those that there is room for. Owners of whom many are let lie come last.
+
+        What owners who have no room have due has to be gone through to find somebody else's: that is done each
+        `poll_seconds`, not each time that one of theirs is let go.
+        """
+        full = self._room.full_owners()
+        late = {owner for owner, number in self._let_lie.items() if number >= _MANY_LET_LIE} - full
+        now = asyncio.get_running_loop().time()
+        if not (full or late) or now >= self._look_at_others:
+            notice = await self._due(full | late)
+            if notice is not None or self._in_trouble:
+                return notice
+            self._look_at_others = now + self._poll_seconds
+        return await self._due(full) if late else None
+
+    async def _due(self, passing_over: Collection[str]) -> Notice | None:
         try:
-            notice = await self._store.due(self._name, CLAIM_SECONDS)
+            notice = await self._store.due(self._name, CLAIM_SECONDS, passing_over)
         except Exception as error:  # this look ends here; the next one may go better
             if not self._in_trouble:
                 unforeseen = not isinstance(error, SpeechError)
@@ -161,21 +183,30 @@ class Teller:
             _logger.info("webhooks are called again")
         return notice
 
-    def _let_go(self, notice: Notice, host: str, lane: _Lane) -> None:
+    def _let_go(self, notice: Notice, whose: Whose) -> None:
         del self._held[notice.id]
-        lane.held -= 1
-        if not lane.held:
-            del self._lanes[host]
+        self._room.leave(whose)
         self.wake()  # what comes next of this job is due now
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    async def _handle(self, notice: Notice, host: str, lane: _Lane, end: float) -> None:
+    async def _handle(self, notice: Notice, whose: Whose, end: float) -> None:
         """Send it when there is a place before `end` (of the loop's clock), and say what came of it."""
-        async with lane.places, self._places:
+        try:
+            async with asyncio.timeout_at(end):
+                await self._places.take(whose)
+        except TimeoutError:
+            return
+        try:
             if self._closing or asyncio.get_running_loop().time() > end:
                 return
             outcome = await self._sent(notice)
+        finally:
+            self._places.free(whose)
+        await self._note(notice, whose.host, outcome)
+
+    async def _note(self, notice: Notice, host: str, outcome: Outcome) -> None:
+        """Write down what came of it, in the database, the log and the metrics."""
         if outcome.kind in {"sent", "nothing"}:
             if outcome.kind == "sent":
                 self._meter.notice("sent")

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from app.domain.errors import StorageFull, UnknownUpload, UploadConflict
+from app.domain.errors import EmptyAudio, StorageFull, UnknownUpload, UploadConflict
 from app.service.resumable.holding import KNOCK, STOP, WAIT_SECONDS, held, on_disk
 from app.service.resumable.upload import (
     Note,
@@ -116,6 +116,7 @@ class UploadStore:
         Raises:
             UnknownUpload: the owner has none of that name.
             UploadConflict: it is not finished (or, as UploadBusy, somebody else is at it).
+            EmptyAudio: it is, with no bytes.
         """
         try:
             path = self._path(owner, said)
@@ -239,6 +240,8 @@ def _check_finished(writing: Writing) -> None:
         length = "a number that was not said" if writing.length is None else str(writing.length)
         told = f"The upload is not finished: {writing.offset} of {length} bytes have arrived."
         raise UploadConflict(f"{told} Go on at {writing.offset}.")
+    if not writing.length:
+        raise EmptyAudio("The upload is empty.", param="upload")
 
 
 def _remove(path: Path) -> None:

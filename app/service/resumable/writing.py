@@ -44,18 +44,21 @@ class Writing:
         if self._note.counted is not None:
             await self.drop()
 
-    def check(self, offset: int, announced: int | None) -> None:
+    def check(self, offset: int, announced: int | None, length: int | None = None) -> None:
         """See whether a part of `announced` bytes (None: nobody knows) that begins at `offset` goes on with it.
+        `length` is what the part says of the whole, if it does; `set_length` has it hold.
 
         Raises:
-            UploadConflict: it begins elsewhere.
-            UploadTooLarge: it is longer than what is left.
+            UploadConflict: it begins elsewhere, or what it says of the whole cannot be.
+            UploadTooLarge: it is longer than what is left, or the whole than may be.
         """
         if offset != self.offset:
             told = f"{self.offset} bytes of this upload have arrived, and this part begins at {offset}"
             raise UploadConflict(f"{told}: go on from there.", param="Upload-Offset")
+        if length is not None:
+            self._check_length(length)
         if announced is not None:
-            self._check_end(announced)
+            self._check_end(announced, length)
 
     async def set_length(self, length: int) -> None:
         """Say how long it is, if that was left open.
@@ -65,10 +68,7 @@ class Writing:
             UploadTooLarge: it is more than may be.
             StorageFull: the disk is full.
         """
-        if self._note.length not in {None, length} or length < self.offset:
-            raise UploadConflict("Upload-Length is not what was said, or what has arrived.", param="Upload-Length")
-        if length > self._max_bytes:
-            raise too_large(self._max_bytes)
+        self._check_length(length)
         if self._note.length is None:
             await self._keep(replace(self._note, length=length))
 
@@ -121,12 +121,19 @@ class Writing:
         await on_disk(lambda: write_note(self._path, note))
         self._note = note
 
-    def _check_end(self, more: int) -> None:
-        if self._note.length is None:
+    def _check_length(self, length: int) -> None:
+        if self._note.length not in {None, length} or length < self.offset:
+            raise UploadConflict("Upload-Length is not what was said, or what has arrived.", param="Upload-Length")
+        if length > self._max_bytes:
+            raise too_large(self._max_bytes)
+
+    def _check_end(self, more: int, length: int | None = None) -> None:
+        length = self._note.length if length is None else length
+        if length is None:
             if self._size + more > self._max_bytes:
                 raise too_large(self._max_bytes)
-        elif self._size + more > self._note.length:
-            told = f"Upload-Length is {self._note.length} bytes, and there are more of them."
+        elif self._size + more > length:
+            told = f"Upload-Length is {length} bytes, and there are more of them."
             raise UploadTooLarge(told, param="Upload-Length")
 
     def _append(self, data: bytes) -> bool:

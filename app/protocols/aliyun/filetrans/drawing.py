@@ -35,7 +35,8 @@ def callback(job: Job, transcript: Transcript | None) -> bytes:
 
 def _told(job: Job, transcript: Transcript | None, request_id: str, shown: Shown) -> Json:
     status, why = told_of(job)
-    if transcript is not None and not any(segment.text for segment in transcript.segments):
+    result = None if transcript is None else result_of(transcript, shown)
+    if result is not None and not result["Sentences"]:  # what is left out may have text
         status = FileStatus.SUCCESS_WITH_NO_VALID_FRAGMENT
     body = status_body(job.id, request_id, status, why)
     if job.state == "queued":
@@ -45,7 +46,7 @@ def _told(job: Job, transcript: Transcript | None, request_id: str, shown: Shown
     if job.state in ENDED:
         body["SolveTime"] = milliseconds(job.ended or job.created)
     if transcript is not None:
-        body["Result"] = result_of(transcript, shown)
+        body["Result"] = result
         if warnings := warnings_of(transcript):
             body["Warnings"] = warnings
     return body

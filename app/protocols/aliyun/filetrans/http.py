@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import nullcontext
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -37,7 +38,8 @@ _logger = logging.getLogger(__name__)
 
 
 class _ActionRoute(APIRoute):
-    """A route for what names an Action, or is a POST and may do so in its form; all else goes on to the next route."""
+    """A route for what is not at `/`, names an Action, or is a POST and may do so in its form; all else goes on to the
+    next route."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """How well the request fits."""
@@ -48,7 +50,7 @@ class _ActionRoute(APIRoute):
 
 def _is_call(scope: Scope) -> bool:
     named = "x-acs-action" in Headers(scope=scope) or "Action" in QueryParams(scope.get("query_string", b""))
-    return named or scope["method"] == "POST"
+    return named or scope["method"] == "POST" or scope["path"] != ROOT
 
 
 router = APIRouter(tags=["Alibaba"], route_class=_ActionRoute)
@@ -113,12 +115,13 @@ async def _result(request: Request, asked: Call) -> Response:
     try:
         job = await _task(service, asked.caller.key, task_id)
         done = job.state == "succeeded"
-        transcript = await service.jobs.transcript(asked.caller.key, job.id) if done else None
+        async with service.jobs.reading(job) if done else nullcontext():
+            transcript = await service.jobs.transcript(asked.caller.key, job.id) if done else None
+            content = await service.drawing(answer, job, transcript, request_id)
     except RequestError as error:
         if (status := refused(error)) is None:
             raise
         return status_answer(task_id[:64], request_id, status, error.message)
-    content = await service.drawing(answer, job, transcript, request_id)
     return Response(content, media_type="application/json", headers={"x-asr-model": job.request.model})
 
 

@@ -61,14 +61,14 @@ def status_responses() -> Responses:
         "reason": _TEXT,
     }
     example: Schema = {"task_id": _ID, "status": 2, "texts": _SAID, "percent": 100.0}
-    return _answers(shape, example, 400, 404, 413)
+    return _answers(shape, example, 400, 404, 413, 429)
 
 
 def result_responses() -> Responses:
     """Answers of /result."""
     shape: Schema = {"task_id": _TEXT, "status": {"enum": [2]}, "text": _TEXT, "texts": _TEXTS}
     example: Schema = {"task_id": _ID, "status": 2, "text": "今天天气很好。", "texts": _SAID}
-    return _answers(shape, example, 400, 404, 409, 413)
+    return _answers(shape, example, 400, 404, 409, 413, 429)
 
 
 def _answers(data: Schema, example: Schema, *errors: int) -> Responses:

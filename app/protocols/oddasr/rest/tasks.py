@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
@@ -18,6 +19,7 @@ from app.domain.errors import InvalidParameter, JobNotDone, UnknownJob, UploadTo
 from app.protocols.body import is_json
 from app.protocols.callers import Key, caller
 from app.protocols.connected import while_connected
+from app.protocols.described import described, shown_name
 from app.protocols.errors import request_id
 from app.protocols.forms import Form, bounded, receive_form
 from app.protocols.labels import Label
@@ -26,6 +28,7 @@ from app.protocols.oddasr.rest import task_schema as schema
 from app.protocols.oddasr.rest.task_wire import CANCELLED, Json, ok, result_data, status_data
 from app.protocols.oddasr.rest.wishes import AUDIO, FIELDS, audio_field, read_wishes
 from app.protocols.payload import Payload
+from app.service.jobs.files import incoming
 from app.service.jobs.job import Job, JobRequest
 from app.service.jobs.store import Submitted
 from app.service.service import SpeechService
@@ -40,7 +43,6 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """What a job's id looks like; nothing else is worth asking a database about."""
 _MOST_BYTES: Final = 4096
 """Of a body that has a task_id."""
-_MOST_NAME: Final = 255
 
 router = APIRouter(prefix=PATH, tags=["OddASR"])
 
@@ -69,7 +71,8 @@ async def create_task(request: Request, _key: Key) -> Response:
     async with AsyncExitStack() as stack:
         # Before the body is read: who cannot hand anything over shall know at once.
         ticket = stack.enter_context(service.admit_job(who))
-        receiving = receive_form(request, service.settings.temp_dir)
+        folder = await asyncio.to_thread(incoming, service.settings.jobs_folder)
+        receiving = receive_form(request, folder, setting="JOBS_DIR")
         form = stack.enter_context(await ticket.in_time(receiving))
         form.log_unknown(TASK_FIELDS, request_id(request))
         ticket.begin()
@@ -77,6 +80,8 @@ async def create_task(request: Request, _key: Key) -> Response:
         sent = _sent(form, service.settings.max_job_audio_size)
         priority = _priority(form)
         wishes = await while_connected(request.receive, read_wishes(form, model, service, who.key))
+        if sent.path is None:
+            sent = await stack.enter_async_context(_uploaded(service, who.key, sent.upload))
         wanted = JobRequest(
             model.id,
             replace(wishes.options, timed=True),  # every sentence has its times, whatever the layout
@@ -86,8 +91,6 @@ async def create_task(request: Request, _key: Key) -> Response:
             drawing={"layout": wishes.layout},
             priority=priority,
         )
-        if sent.path is None:
-            sent = replace(sent, path=await stack.enter_async_context(service.uploads.take(who.key, sent.upload)))
         submitted: Submitted = await service.jobs.submit(who, wanted, sent.path)
     return JSONResponse(ok({TASK_ID: submitted.job.id}), headers={"x-asr-model": model.id})
 
@@ -104,8 +107,10 @@ async def task_status(request: Request, _key: Key) -> Response:
 
     `texts` are its sentences where it is done."""
     service, job = _service(request), await _task(request)
-    transcript = await service.jobs.transcript(job.owner, job.id) if job.state == "succeeded" else None
-    return await _answer(service, job, lambda label: status_data(job, transcript, label))
+    done = job.state == "succeeded"
+    async with service.jobs.reading(job) if done else nullcontext():
+        transcript = await service.jobs.transcript(job.owner, job.id) if done else None
+        return await _answer(service, job, lambda label: status_data(job, transcript, label))
 
 
 @router.post(
@@ -121,8 +126,9 @@ async def task_result(request: Request, _key: Key) -> Response:
     service, job = _service(request), await _task(request)
     if job.state == "cancelled":
         raise JobNotDone(CANCELLED)
-    transcript = await service.jobs.transcript(job.owner, job.id)
-    return await _answer(service, job, lambda label: result_data(job, transcript, label))
+    async with service.jobs.reading(job):
+        transcript = await service.jobs.transcript(job.owner, job.id)
+        return await _answer(service, job, lambda label: result_data(job, transcript, label))
 
 
 @router.post(
@@ -171,14 +177,20 @@ def _sent(form: Form, max_bytes: int) -> _Sent:
     except UploadTooLarge:
         told = f"The recording is larger than this server takes ({max_bytes} bytes, MAX_JOB_AUDIO_SIZE)."
         raise UploadTooLarge(told, param=audio) from None
-    return _Sent(path, "", declared_sound(form.media_type(audio)), _name(form.filename(audio)))
+    return _Sent(path, "", declared_sound(form.media_type(audio)), shown_name(form.filename(audio)))
 
 
-def _name(said: str) -> str:
-    """The last part of a path, of characters that can be shown and kept."""
-    last = said.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(character for character in last if character.isprintable())
-    return kept.encode(errors="replace").decode()[:_MOST_NAME]
+@asynccontextmanager
+async def _uploaded(service: SpeechService, owner: str, said: str) -> AsyncGenerator[_Sent]:
+    """The recording in a finished upload, as its client described it; nobody else can take it meanwhile.
+
+    Raises:
+        UnknownUpload, UploadConflict: there is none of that name, or it cannot be taken now.
+        UndecodableAudio: it is declared to be raw sound, and not how.
+    """
+    async with service.uploads.take(owner, said) as path:
+        about = described((await service.uploads.find(owner, said)).metadata)
+        yield _Sent(path, said, about.declared, about.name)
 
 
 def _priority(form: Form) -> int:

@@ -238,6 +238,8 @@ export default {
   "error.upload_too_large": "The recording is too large",
   "error.file_changed": "The file cannot be read any more",
   "error.other_file": "That is another file",
+  "error.upload_gone": "The upload is not on the server any more",
+  "error.upload_done": "This recording is a job already; going on makes another one",
   "error.recording_needed": "Choose a recording, or give the address of one",
   "error.unexpected": "Something went wrong on this page",
 

@@ -235,6 +235,8 @@ export default {
   "error.upload_too_large": "录音太大",
   "error.file_changed": "文件读不出来了",
   "error.other_file": "这是另一个文件",
+  "error.upload_gone": "服务器上已没有这次上传",
+  "error.upload_done": "这个录音已经是任务，继续会再建一个",
   "error.recording_needed": "请选择录音，或填写录音的网址",
   "error.unexpected": "页面出错了",
 

@@ -37,6 +37,8 @@ const HELP = {
   "error.upload_too_large": ["help.upload_too_large"],
   "error.file_changed": ["help.file_changed"],
   "error.other_file": ["help.other_file"],
+  "error.upload_gone": [],
+  "error.upload_done": [],
   "error.recording_needed": [],
   "error.unexpected": ["help.unexpected"],
 };
@@ -78,10 +80,15 @@ const STATUS_ERRORS = { 0: "error.not_sent", 401: "error.token", 403: "error.tok
 
 /** What an answer that is no success says for itself. */
 function detailOf(status, body) {
+  return errorOf(body)?.message ?? (status ? `HTTP ${status}` : "");
+}
+
+/** @returns {{message: string, code: string} | undefined} */
+function errorOf(body) {
   try {
-    return String(JSON.parse(body).error.message);
+    return JSON.parse(body).error;
   } catch {
-    return status ? `HTTP ${status}` : "";
+    return undefined;
   }
 }
 
@@ -114,13 +121,27 @@ const JOB_ERRORS = {
   404: "error.job_gone",
   413: "error.upload_too_large",
   429: "error.busy",
+  502: "error.jobs_unreachable",
   503: "error.jobs_unavailable",
+  504: "error.jobs_unreachable",
   507: "error.no_room",
 };
 
 /** The same of an answer about a job. */
 export function jobFailure(status, body) {
   return new Failure(JOB_ERRORS[status] ?? "error.refused", detailOf(status, body));
+}
+
+const SUBMISSION_ERRORS = {
+  upload_not_found: "error.upload_gone",
+  upload_locked: "error.busy",
+  idempotency_conflict: "error.upload_done",
+};
+
+/** The same of an answer to a recording that is handed over. A 404 may be about what it asks for, such as a model. */
+export function submissionFailure(status, body) {
+  const key = SUBMISSION_ERRORS[errorOf(body)?.code] ?? (status === 404 ? "error.refused" : null);
+  return key === null ? jobFailure(status, body) : new Failure(key, detailOf(status, body));
 }
 
 const UPLOAD_ERRORS = {

@@ -34,17 +34,19 @@ export class JobUploads extends EventTarget {
     this.entries = remembered().map((kept) => ({ ...kept, file: null, arrived: 0, state: "fileless", failure: null }));
   }
 
-  /** Find out how far those are that were begun before the page was opened; what is all there becomes a job. */
+  /** Find out how far those are that were begun before the page was opened; what is all there, or gone, becomes a job. */
   async restore() {
     for (const entry of this.entries.filter(({ state, location }) => state === "fileless" && location)) {
+      let offset;
       try {
-        entry.arrived = (await offsetOf(entry.location, this.api.token())) ?? 0;
-        entry.failure = null;
+        offset = await offsetOf(entry.location, this.api.token());
+        Object.assign(entry, { arrived: offset ?? 0, failure: null });
       } catch (error) {
         entry.failure = failureOf(error);
       }
       if (!this.entries.includes(entry) || entry.state !== "fileless") continue;
-      if (entry.arrived === entry.size && entry.size > 0) entry.state = "waiting";
+      // Gone: it may have become a job whose answer was lost.
+      if (offset === null || (offset === entry.size && offset > 0)) entry.state = "waiting";
       this.tell("changed", entry);
     }
     void this.next();
@@ -70,6 +72,7 @@ export class JobUploads extends EventTarget {
    */
   resume(entry, file = entry.file) {
     if (file && !isOf(entry, file)) throw new Failure("error.other_file", file.name);
+    if (entry.failure?.key === "error.upload_done") entry.key = randomKey();
     Object.assign(entry, { file, state: "waiting", failure: null });
     this.changed(entry);
     void this.next();
@@ -108,23 +111,42 @@ export class JobUploads extends EventTarget {
     void this.next();
   }
 
+  /**
+   * Have it become a job. The server does not have an upload any more that is one already: the same key is answered with
+   * that job. One that is gone without a job has expired, and is sent anew.
+   */
   async send(entry) {
-    let { location } = entry;
-    if (entry.file) {
-      this.upload = new ResumableUpload(entry.file, this.api.token, location, {
-        located: (found) => {
-          entry.location = found;
-          this.changed(entry);
-        },
-        arrived: (bytes) => {
-          entry.arrived = bytes;
-          this.tell("changed", entry);
-        },
-      });
-      location = await this.upload.run();
+    for (let last = false; ; last = true) {
+      const location = entry.file ? await this.sent(entry) : entry.location;
+      if (location === null || entry.state !== "sending") return; // paused, or removed
+      try {
+        this.became(entry, await this.api.submit({ ...entry.fields, upload: uploadId(location) }, entry.key));
+        return;
+      } catch (error) {
+        if (last || entry.state !== "sending" || failureOf(error).key !== "error.upload_gone") throw error;
+      }
+      Object.assign(entry, { location: null, arrived: 0 });
+      if (!entry.file) entry.state = "fileless";
+      this.changed(entry);
     }
-    if (location === null || entry.state !== "sending") return; // paused, or removed
-    const job = await this.api.submit({ ...entry.fields, upload: uploadId(location) }, entry.key);
+  }
+
+  /** The address of its upload, as ResumableUpload has it. */
+  async sent(entry) {
+    this.upload = new ResumableUpload(entry.file, this.api.token, entry.location, {
+      located: (found) => {
+        entry.location = found;
+        this.changed(entry);
+      },
+      arrived: (bytes) => {
+        entry.arrived = bytes;
+        this.tell("changed", entry);
+      },
+    });
+    return this.upload.run();
+  }
+
+  became(entry, job) {
     this.entries = this.entries.filter((one) => one !== entry);
     this.changed(null);
     this.tell("submitted", job);

@@ -48,6 +48,7 @@ export class JobView extends EventTarget {
     this.text.clear();
     this.job = job;
     this.shown = null; // how much of its text is
+    byId("job-silent").hidden = true;
     byId("job").hidden = false;
     this.draw();
     this.stay();
@@ -71,8 +72,14 @@ export class JobView extends EventTarget {
     byId("job").hidden = true;
   }
 
+  /** The same job as the list has it, which asks whether or not somebody follows; what has ended stays so. */
+  listed(job) {
+    if (job.id === this.job?.id && (ended(job) || !ended(this.job))) this.put(job);
+  }
+
   put(job) {
     this.job = job;
+    if (ended(job)) this.unfollow();
     this.draw();
     this.tell("changed", job);
     void this.read();

@@ -4,6 +4,8 @@ import { failureOf, jobFailure } from "./failures.js";
 import { authorised, ended, jobPath } from "./jobs_api.js";
 
 const AGAIN_MILLISECONDS = 2000;
+/** What may be over in a moment: too many follow, a server that starts again behind a proxy, a database that is locked. */
+const PASSING = new Set([429, 502, 503, 504]);
 
 /**
  * Follow a job.
@@ -18,27 +20,50 @@ export function follow(id, token, onJob, onLost) {
   return token ? streamed(path, token, onJob, onLost) : subscribed(path, onJob, onLost);
 }
 
+/** An EventSource comes back by itself after a lost line, but never after an answer that is no success. */
 function subscribed(path, onJob, onLost) {
-  const source = new EventSource(path);
-  source.addEventListener("job", ({ data }) => {
-    const job = JSON.parse(data);
-    if (ended(job)) source.close(); // it would ask again
-    onJob(job);
-  });
-  source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED) void whyNot(path, onLost);
-  });
-  return () => source.close();
+  let over = false;
+  let source;
+  let timer;
+  const end = () => {
+    over = true;
+    source.close();
+    clearTimeout(timer);
+  };
+  const open = () => {
+    source = new EventSource(path);
+    source.addEventListener("job", ({ data }) => {
+      const job = JSON.parse(data);
+      if (ended(job)) end(); // it would ask again
+      onJob(job);
+    });
+    source.addEventListener("message", () => void lost()); // what has gone wrong: its last event
+    source.addEventListener("error", () => source.readyState === EventSource.CLOSED && void lost());
+  };
+  const lost = async () => {
+    source.close();
+    const failure = await whyNot(path);
+    if (over) return;
+    if (failure) onLost(failure);
+    else timer = setTimeout(open, AGAIN_MILLISECONDS);
+  };
+  open();
+  return end;
 }
 
-/** An EventSource does not say what it was answered. */
-async function whyNot(path, onLost) {
+/** An EventSource does not say what it was answered. Null: it may ask again. */
+async function whyNot(path) {
   try {
     const answer = await fetch(path.replace(/\/events$/, ""));
-    onLost(jobFailure(answer.status, await answer.text()));
+    return answer.ok ? null : await refusal(answer);
   } catch {
-    onLost(jobFailure(0, ""));
+    return null; // a lost line
   }
+}
+
+/** What an answer that is no success means; null: it may be over in a moment. */
+async function refusal(answer) {
+  return PASSING.has(answer.status) ? null : jobFailure(answer.status, await answer.text());
 }
 
 /** With the token in a header, where no EventSource can put one: in an address it would end up in logs. */
@@ -49,8 +74,9 @@ function streamed(path, token, onJob, onLost) {
       try {
         const headers = { ...authorised(token), Accept: "text/event-stream" };
         const answer = await fetch(path, { headers, signal: giveUp.signal });
-        if (!answer.ok) return void onLost(jobFailure(answer.status, await answer.text()));
-        for await (const { event, data } of events(answer.body)) {
+        const failure = answer.ok ? null : await refusal(answer);
+        if (failure) return giveUp.signal.aborted ? undefined : void onLost(failure);
+        for await (const { event, data } of answer.ok ? events(answer.body) : []) {
           if (event !== "job" || giveUp.signal.aborted) continue;
           const job = JSON.parse(data);
           onJob(job);

@@ -94,6 +94,7 @@ export class Jobs extends EventTarget {
       this.jobs = data;
       byId("jobs-more").hidden = !more || this.limit >= MOST;
       this.draw();
+      for (const job of data) this.view.listed(job);
     } catch (error) {
       if (number !== this.asked) return;
       this.failed(failureOf(error));

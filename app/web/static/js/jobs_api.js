@@ -1,6 +1,6 @@
 /** The server's jobs, asked with the visitor's token. */
 
-import { Failure, jobFailure } from "./failures.js";
+import { Failure, jobFailure, submissionFailure } from "./failures.js";
 
 const PATH = "/v1/jobs";
 const PATIENCE_MILLISECONDS = 60_000;
@@ -45,11 +45,12 @@ export class JobsApi {
    * @param {Record<string, string | string[]>} fields
    * @param {string} key the same again is the same job
    * @returns {Promise<Job>}
+   * @throws {Failure} "error.upload_gone": the server does not have the upload, "error.upload_done": the key has another job
    */
   async submit(fields, key) {
     const form = new FormData();
     for (const [name, values] of Object.entries(fields)) for (const value of [values].flat()) form.append(name, value);
-    return JSON.parse(await this.ask("POST", PATH, { "Idempotency-Key": key }, form));
+    return JSON.parse(await this.ask("POST", PATH, { "Idempotency-Key": key }, form, submissionFailure));
   }
 
   /** @returns {Promise<Job>} */
@@ -72,7 +73,7 @@ export class JobsApi {
   }
 
   /** @throws {Failure} */
-  async ask(method, path, more = {}, body = undefined) {
+  async ask(method, path, more = {}, body = undefined, failureFor = jobFailure) {
     const token = this.token();
     let answer;
     let text;
@@ -89,7 +90,7 @@ export class JobsApi {
       if (error instanceof TypeError && /[^\x20-\x7e]/.test(token)) throw new Failure("error.token");
       throw new Failure("error.jobs_unreachable");
     }
-    if (!answer.ok) throw jobFailure(answer.status, text);
+    if (!answer.ok) throw failureFor(answer.status, text);
     return text;
   }
 }

@@ -57,7 +57,8 @@ export class ResumableUpload {
   }
 
   /**
-   * Its address once all of it has arrived; null: it was paused.
+   * Its address once all of it has arrived, or the server does not have it any more: it may be a job by now.
+   * null: it was paused.
    * @throws {Failure}
    */
   async run() {
@@ -67,6 +68,7 @@ export class ResumableUpload {
     while (!this.paused) {
       try {
         offset ??= await this.found();
+        if (offset === null) return this.location;
         if (offset > best) tries = 0;
         best = Math.max(best, offset);
         this.tell.arrived(offset);
@@ -91,10 +93,9 @@ export class ResumableUpload {
     this.wake();
   }
 
-  /** From which byte to go on; one that the server does not have (any more) is begun anew. */
+  /** From which byte to go on; null: the server does not have it any more. */
   async found() {
-    const offset = this.location === null ? null : await offsetOf(this.location, this.token());
-    return offset ?? (await this.create());
+    return this.location === null ? await this.create() : await offsetOf(this.location, this.token());
   }
 
   async create() {

@@ -10,7 +10,7 @@ from starlette.types import Scope
 from app.domain import errors
 from app.domain.errors import InvalidParameter
 from app.protocols.errors import Face
-from app.protocols.faults import NOT_FOUND, Fault
+from app.protocols.faults import METHOD_NOT_ALLOWED, NOT_FOUND, Fault
 from app.service.jobs.job import Failure
 
 BASE = "/api/v1"
@@ -41,6 +41,7 @@ _CODES: MappingProxyType[str, str] = MappingProxyType(
         errors.QuotaExceeded.code: "Throttling.RateQuota",
         NotAsynchronous.code: "AccessDenied",
         NotPending.code: "UnsupportedOperation",
+        METHOD_NOT_ALLOWED: "UnsupportedOperation",
         NOT_FOUND: "NotFound",
         errors.UnknownJob.code: "NotFound",
     }

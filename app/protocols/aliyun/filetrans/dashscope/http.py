@@ -56,7 +56,7 @@ async def submit(request: Request, _key: Key) -> Response:
         )
         if not isinstance(body, dict):
             raise InvalidParameter("The body must be a JSON object.")
-        wanted = await job_request(cast("dict[str, object]", body), service, who.key)
+        wanted = await job_request(cast("dict[str, object]", body), service, who.key, request_id(request))
         job = (await service.jobs.submit(who, wanted, None)).job
     output = {"task_id": job.id, "task_status": STATUSES[job.state]}
     return _answer(request, {"output": output})
@@ -105,8 +105,9 @@ async def result(request: Request, task: Annotated[str, Query()], secret: Annota
     job = await _known(service, None, task)
     if not is_secret(job, secret):
         raise _unknown()
-    transcript = await service.jobs.transcript(job.owner, job.id)
-    content = await service.drawing(lambda: json.dumps(transcription(job, transcript), ensure_ascii=False))
+    async with service.jobs.reading(job):
+        transcript = await service.jobs.transcript(job.owner, job.id)
+        content = await service.drawing(lambda: json.dumps(transcription(job, transcript), ensure_ascii=False))
     headers = {"cache-control": "no-store", "x-asr-model": transcript.model}
     return Response(content, media_type="application/json", headers=headers)
 

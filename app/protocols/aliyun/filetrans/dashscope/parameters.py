@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final, cast
 
 from app.audio.fetching.locations import LocationError, parse_location
@@ -13,6 +14,7 @@ from app.domain.hotwords import Hotword
 from app.domain.options import RecognitionOptions
 from app.domain.speakers import SpeakerOptions
 from app.protocols.aliyun.filetrans.dashscope.wire import MOST_CHANNELS, Shown
+from app.protocols.aliyun.filtering import NAME as FILTER
 from app.protocols.aliyun.filtering import asked_filter
 from app.protocols.asked_hotwords import asked_hotwords
 from app.protocols.languages import spoken_language
@@ -26,14 +28,19 @@ CLOUD_MODELS: Final = re.compile(
 )
 """Names of the cloud's own models, which mean the default one here."""
 SPEAKERS, COUNT, CHANNELS, HINTS = "diarization_enabled", "speaker_count", "channel_id", "language_hints"
+VOCABULARY, RESOURCES = "vocabulary_id", "resources"
 SPEAKER_COUNTS: Final = (2, 50)
+WITH_EFFECT: Final = frozenset({SPEAKERS, COUNT, CHANNELS, HINTS, VOCABULARY, FILTER})
 WITHOUT_EFFECT: Final = frozenset({"disfluency_removal_enabled", "timestamp_alignment_enabled"})
 REFUSED: Final = frozenset({"audio_event_detection_enabled"})
+_PARTS: Final = frozenset({"model", "input", "parameters", RESOURCES})
+"""Of a request's body."""
 _MOST_RESOURCES: Final = 16
+_logger = logging.getLogger(__name__)
 
 
-async def job_request(body: dict[str, object], service: SpeechService, owner: str) -> JobRequest:
-    """The job that a request's body asks for, all of which its model can do.
+async def job_request(body: dict[str, object], service: SpeechService, owner: str, request_id: str) -> JobRequest:
+    """The job that a request's body asks for, all of which its model can do. Fields that nobody knows are noted.
 
     Raises:
         SpeechError: a value makes no sense, or what it asks for is not here or cannot be done.
@@ -41,7 +48,9 @@ async def job_request(body: dict[str, object], service: SpeechService, owner: st
     said = Payload(body).text("model")
     model = service.resolve(None if said and CLOUD_MODELS.fullmatch(said) else said)
     address = _address(_object(body, "input"))
-    wishes = Payload(_object(body, "parameters"))
+    parameters = _object(body, "parameters")
+    _note_unknown([*(body.keys() - _PARTS), *(parameters.keys() - WITH_EFFECT - WITHOUT_EFFECT - REFUSED)], request_id)
+    wishes = Payload(parameters)
     for name in WITHOUT_EFFECT:
         wishes.choice(name)
     for name in REFUSED:
@@ -62,6 +71,11 @@ async def job_request(body: dict[str, object], service: SpeechService, owner: st
     )
     shown = Shown(secrets.token_urlsafe(24), channels or (0,), speakers=speakers is not None)
     return JobRequest(model.id, options, address=address, face="aliyun", drawing=shown.drawing())
+
+
+def _note_unknown(names: Iterable[str], request_id: str) -> None:
+    if unknown := sorted(name[:40] for name in names)[:20]:
+        _logger.debug("request %s: fields nobody reads: %r", request_id, unknown)
 
 
 def _object(body: dict[str, object], name: str) -> dict[str, object]:
@@ -126,19 +140,21 @@ async def _hotwords(
     body: dict[str, object], wishes: Payload, model: ServedModel, service: SpeechService, owner: str
 ) -> tuple[Hotword, ...]:
     """Those of vocabulary_id, or of the first generation's phrases, which are among `resources`."""
-    name = wishes.text("vocabulary_id", longest=None) or _phrases(body)
-    return await asked_hotwords({}, name, model, service, owner)
+    name, phrases = wishes.text(VOCABULARY, longest=None), _phrases(body)
+    if name is not None and phrases is not None:
+        raise InvalidParameter(f"{RESOURCES} and {VOCABULARY} both name hotwords: send one of them.", param=RESOURCES)
+    return await asked_hotwords({}, name or phrases, model, service, owner)
 
 
 def _phrases(body: dict[str, object]) -> str | None:
-    found = body.get("resources")
+    found = body.get(RESOURCES)
     if found is None:
         return None
-    listed = cast("Sequence[object]", found) if isinstance(found, list) else ()
+    listed = cast("list[object]", found) if isinstance(found, list) else [None]
     resources = [cast("dict[str, object]", one) for one in listed if isinstance(one, dict)]
     ids = [one.get("resource_id") for one in resources if one.get("resource_type") == "asr_phrase"]
     if len(ids) != len(listed) or len(ids) > _MOST_RESOURCES or not all(isinstance(one, str) for one in ids):
-        raise InvalidParameter("resources must be a list of asr_phrase with its resource_id.", param="resources")
+        raise InvalidParameter(f"{RESOURCES} must be a list of asr_phrase with its resource_id.", param=RESOURCES)
     if len(ids) > 1:
-        raise UnsupportedFeature("resources takes one asr_phrase here.", param="resources")
+        raise UnsupportedFeature(f"{RESOURCES} takes one asr_phrase here.", param=RESOURCES)
     return str(ids[0]) if ids else None

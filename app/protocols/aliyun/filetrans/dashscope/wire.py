@@ -89,15 +89,16 @@ def transcription(job: Job, transcript: Transcript) -> Json:
     speakers = bool(drawing.get("speakers"))
     channels = [0] if speakers else [int(one) for one in str(drawing.get("channels", "0")).split(",")]
     segments = [segment for segment in transcript.segments if segment.text]
+    transcripts = [
+        _channel(channel, [one for one in segments if speakers or channel_of(one) == channel], speakers=speakers)
+        for channel in channels
+    ]
     body: Json = {
         "file_url": job.request.address or "",
         "properties": {"channels": channels, "original_duration_in_milliseconds": milliseconds(transcript.duration)},
-        "transcripts": [
-            _channel(channel, [one for one in segments if speakers or channel_of(one) == channel], speakers=speakers)
-            for channel in channels
-        ],
+        "transcripts": transcripts,
     }
-    return body if segments else body | {"code": NO_SPEECH}
+    return body if any(one["sentences"] for one in transcripts) else body | {"code": NO_SPEECH}
 
 
 def _channel(channel: int, segments: Sequence[Segment], *, speakers: bool) -> Json:
