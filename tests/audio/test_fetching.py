@@ -104,7 +104,11 @@ def test_the_file_is_this_user_s_alone_and_named_as_leftovers_are(tmp_path: Path
     with room_for_recording(tmp_path) as room:
         path = Path(room.name)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert prepare(tmp_path, -60.0) == 1, "a killed server's would not be found"
+        assert prepare(tmp_path, -60.0) == 0, "it is in use"
+        killed = tmp_path / "killed"
+        killed.mkdir()
+        (killed / path.name).touch()
+        assert prepare(killed, -60.0) == 1, "a killed server's would not be found"
 
 
 def test_a_folder_that_is_not_there_is_the_machine_s_fault(tmp_path: Path) -> None:
