@@ -23,7 +23,7 @@ from .job_servers import (
     wait_until,
 )
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]  # servers are started a dozen times
 KILLS = 10
 SOON = "2"
 """Seconds after which a job of a server that was killed is gone on with. A busy machine may renew too late for that."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from service.job_work import Desk
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 JOBS = 1000
 ENDS = ((250, signal.SIGTERM), (500, signal.SIGKILL), (750, signal.SIGTERM))
 """After how many jobs a server ends, and how."""
@@ -39,7 +39,7 @@ def count(database: sqlite3.Connection, what: str) -> int:
 
 
 def wait_for(database: sqlite3.Connection, number: int, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 200
+    until = time.monotonic() + 400
     while count(database, "succeeded") < number:
         assert time.monotonic() < until, f"{count(database, 'succeeded')} of {number} jobs have ended"
         assert server.poll() is None, "the server has ended by itself"
