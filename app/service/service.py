@@ -14,7 +14,7 @@ from app.domain.hotwords import Hotword
 from app.domain.meters import NO_METER, Meter
 from app.modelstore.selection import Choice
 from app.pipeline.hotwords.parsing import parse_hotwords
-from app.service import leftovers
+from app.service import heaps, leftovers
 from app.service.equipped import LOADING
 from app.service.improving import Improvement
 from app.service.jobs.files import incoming
@@ -99,6 +99,7 @@ class SpeechService(RecognisingService):
             _logger.warning("%s would be the better model here, but %s", model_id, reason)
         self._improve()
         self._begin(self._models.load_more())
+        self._begin(heaps.give_back())
         self.jobs.work()
 
     async def close(self) -> None:
