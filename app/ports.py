@@ -240,18 +240,18 @@ class TcpServer:
         self._talks: set[asyncio.Task[None]] = set()
         self._crowd.count(self._talks)
         self._ending = asyncio.Event()
-        self._signals = 0
+        self._told: list[int] = []
 
-    def handle_exit(self, _sig: int, _frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """A signal, where there is no supervisor: the first ends the server, the second gives its connections up."""
-        self._signals += 1
+        self._told.append(sig)
 
     async def serve(self, sockets: list[socket.socket]) -> None:
         """Answer until told to stop, and let connections end."""
         await self.begin(sockets)
-        await _while(lambda: not self._signals, math.inf)
+        await _while(lambda: not self._told, math.inf)
         self.close()
-        await _while(lambda: self.busy and self._signals == 1, Ending().patience)
+        await _while(lambda: self.busy and len(self._told) == 1, Ending().patience)
         await self.give_up()
         await _while(lambda: self.busy, _GIVING_UP_SECONDS)
 
@@ -315,15 +315,17 @@ class _Supervisor(uvicorn.Server):
         self._ending = ending
         self._lifecycle = lifecycle
         self._hard_end = HardEnd()
+        self._told: list[int] = []
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: the first ends the server, the second gives up what goes on."""
-        if self.should_exit:
+        self._told.append(sig)  # at once: the next one's handler may run in the middle of this one
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+            self._lifecycle.drain()
+        if len(self._told) > 1:
             self.force_exit = True
             self._hard_end.demand(sig)
-            return
-        super().handle_exit(sig, frame)
-        self._lifecycle.drain()
 
     async def run_all(self) -> None:
         """Serve until told to stop, and end."""

@@ -25,9 +25,10 @@ class HardEnd:
 
     def demand(self, sig: int) -> None:
         """From a signal's handler, in the main thread. A third signal ends the process there and then."""
-        self._signal = self._signal or sig
         signal.signal(sig, signal.SIG_DFL)
-        self._demanded.set()
+        if not self._signal:  # else another signal's handler is at it, perhaps in the middle of the following
+            self._signal = sig
+            self._demanded.set()
 
     def watch(self) -> None:
         """See to it, whatever the event loop does."""
