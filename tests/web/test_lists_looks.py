@@ -121,13 +121,14 @@ def test_text_stands_out_and_every_control_has_a_name(chrome: Browser, lists: Li
 
 def test_everything_can_be_done_with_the_keyboard(desk: Desk) -> None:
     page = desk.visitor.page
-    expect(page.get_by_role("tab")).to_have_text(["Live", "Vocabularies", "Sensitive words"])
+    expect(page.get_by_role("tab")).to_have_text(["Live", "Jobs", "Vocabularies", "Sensitive words"])
     page.locator("#tab-vocabularies").focus()
     for key, name in [("ArrowRight", "sensitive"), ("ArrowRight", "live"), ("End", "sensitive"), ("Home", "live")]:
         page.keyboard.press(key)
         expect(page.locator(f"#tab-{name}")).to_be_focused()
         assert page.locator("[role=tabpanel]:visible").get_attribute("id") == f"view-{name}"
         assert page.locator("[aria-selected=true]").get_attribute("id") == f"tab-{name}"
+    page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     tab_to(desk, ".new")
     page.keyboard.press("Space")
