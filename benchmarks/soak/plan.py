@@ -61,7 +61,8 @@ def items(count: int, clips: int, seed: int) -> Iterator[Item]:
 
 
 def faults(count: int) -> list[Planned]:
-    """When each comes. One new start at least, early: memory is judged after the last. More for each 5,000 requests."""
+    """When each comes. One new start at least, early: memory is judged once the server is warm after the last. More
+    faults for each 5,000 requests."""
     rounds = max(1, count // 5_000)
     planned: list[Planned] = []
     for number in range(rounds):
@@ -75,5 +76,5 @@ def faults(count: int) -> list[Planned]:
             (0.85, "decoder killed"),
         ]
         planned += [Planned(first + width * share, kind) for share, kind in kinds]
-    planned += [Planned(share, "restart") for share in ((0.28,) if rounds == 1 else (0.13, 0.43))]
+    planned += [Planned(share, "restart") for share in ((0.28,) if rounds == 1 else (0.13, 0.25))]
     return sorted(planned, key=lambda one: one.share)

@@ -15,7 +15,7 @@ MIB_A_THOUSAND = 1.0
 ENOUGH = 5_000
 """Requests in the second half from which a slope is judged: below it, what is made once for good (threads' arenas,
 caches of the server and of its libraries) is more than what the bound forbids."""
-WARM = 1_000
+WARM = 3_000
 """Requests after a start in which that is made: no growth of those that follow is judged by them."""
 
 
@@ -52,7 +52,7 @@ def growth(samples: Sequence[Sample], since: float) -> Check:
     points = [(one.done / 1000, one.memory) for one in samples if one.done >= max(half, warm) and one.memory]
     grown = slope(points)
     if math.isnan(grown):
-        return Check(name, "too few samples", bound, None)
+        return Check(name, "too short to judge", bound, None)
     requests = 1000 * (points[-1][0] - points[0][0])
     if requests < ENOUGH:
         return Check(name, f"{grown:+.2f}: too short to judge", f"{bound}, from {2 * ENOUGH:,} requests", None)

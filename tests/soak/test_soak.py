@@ -90,9 +90,9 @@ def test_a_short_run_is_not_judged_by_its_memory() -> None:
 
 
 def test_what_a_start_makes_is_no_growth() -> None:
-    began = 7_000
+    began = 8_000
     warming = [
-        replace(one, memory=500 + min(max(one.done - began, 0), verdict.WARM) / 20) for one in _grown(14_000, 0.0)
+        replace(one, memory=500 + min(max(one.done - began, 0), verdict.WARM) / 20) for one in _grown(20_000, 0.0)
     ]
     assert verdict.growth(warming, float(began)).met is True
     assert verdict.growth(warming, 0.0).met is False
