@@ -88,5 +88,5 @@ def test_every_error_there_is_has_a_status() -> None:
         header = failed("one", failure)["header"]
         assert isinstance(header, dict)
         assert (header["namespace"], header["name"], header["task_id"]) == ("Default", "TaskFailed", "one")
-        assert header["status_text"] == f"Gateway:{failure.status.name}:Told."
-        assert header["status_message"] == f"GATEWAY|{failure.status.name}|Told."
+        assert header["status_text"] == f"Gateway:{failure.status.name}:{error.message}"
+        assert header["status_message"] == f"GATEWAY|{failure.status.name}|{error.message}"

@@ -108,7 +108,7 @@ def test_who_waits_as_long_as_told_finds_room_and_nobody_does_before(
 def kept() -> int:
     """Entries of anybody that are in memory, but for what other tests left as garbage."""
     gc.collect()
-    return sum(isinstance(one, Entry) for one in gc.get_objects())
+    return sum(type(one) is Entry for one in gc.get_objects())
 
 
 def test_nothing_is_kept_of_ten_thousand_callers_who_went() -> None:

@@ -146,7 +146,7 @@ def result_responses(*, partial: bool = False) -> Responses:
 
 def events_responses() -> Responses:
     """Answers of the route that follows a job."""
-    stream = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}}
+    stream = {"text/event-stream": {"example": _EVENT}}  # readers disagree whether a schema is of an event or of all
     ok: Responses = {200: {"description": "Events, until the job has ended.", "content": stream}}
     return ok | error_responses(401, 429) | _errors(404, 503)
 

@@ -40,6 +40,7 @@ async def describe_uploads(request: Request, _key: Key) -> Response:
     "",
     summary="Begin an upload",
     status_code=201,
+    response_class=Response,  # without a body
     dependencies=[Spoken],
     openapi_extra=schema.creation_request(),
     responses=schema.creation_responses(),

@@ -54,9 +54,8 @@ _ABOUT = {
 
 def options_responses() -> Responses:
     """Answers to what can be uploaded."""
-    return _ok(
-        204, "What this server can do.", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"
-    )
+    told = ("Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm")
+    return _ok(204, "What this server can do.", *told) | _errors(401)
 
 
 def creation_request() -> Schema:
