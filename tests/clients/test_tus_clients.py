@@ -21,6 +21,8 @@ from audio.making import riff
 from environments import interpreter, node_modules
 from real.server import RealServer, start_server
 
+from app.service.jobs.belonging import MARKER
+
 HERE = Path(__file__).resolve().parent
 KEY = "anna"
 MEGABYTE = 1024 * 1024
@@ -140,6 +142,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def recordings(place: Place) -> list[Path]:
+    """All that is kept of anybody's."""
+    return [path for path in place.jobs.rglob("*") if path.is_file() and path.name != MARKER]
+
+
 def becomes_a_job(place: Place, url: str, recording: Path) -> None:
     """What arrived is the recording, and a job of it is taken."""
     (file,) = (path for path in place.jobs.glob("uploads/*/upload_*") if not path.suffix)
@@ -150,9 +157,9 @@ def becomes_a_job(place: Place, url: str, recording: Path) -> None:
         assert answer.status_code == 202, answer.text
         assert answer.json()["name"] == "会议.wav"
         assert http.head(url).status_code == 404
-        assert [path.stat().st_size for path in place.jobs.rglob("*") if path.is_file()] == [SIZE]
+        assert [path.stat().st_size for path in recordings(place)] == [SIZE]
         assert http.delete(f"/v1/jobs/{answer.json()['id']}").status_code == 200
-    assert not [path for path in place.jobs.rglob("*") if path.is_file()]
+    assert recordings(place) == []
 
 
 @pytest.mark.parametrize("checked", [False, True])
