@@ -13,8 +13,8 @@ from openai_server import FAILURES, KEY, Calls, Running, serving, wait_until
 
 from app.domain import errors
 from app.domain.errors import SpeechError
+from app.protocols import event_stream
 from app.protocols.faults import STATUS, status_of
-from app.protocols.openai import streaming
 
 TRANSCRIBE = "/v1/audio/transcriptions"
 
@@ -102,14 +102,14 @@ def test_error_in_a_started_stream(client: OpenAI) -> None:
 
 
 def test_keep_alive(raw: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE_SECONDS", 0.1)
     answer = raw.post(TRANSCRIBE, data={"stream": "true"}, files={"file": b"sleepy"})
     assert ": keep-alive\n\n" in answer.text
     assert answer.text.endswith("data: [DONE]\n\n")
 
 
 def test_a_slow_start_streams_keep_alives_first(raw: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE_SECONDS", 0.1)
     with raw.stream("POST", TRANSCRIBE, data={"stream": "true"}, files={"file": b"slow"}) as answer:
         assert next(answer.iter_text()).startswith(": keep-alive")
 

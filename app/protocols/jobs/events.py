@@ -10,14 +10,13 @@ from contextlib import ExitStack, aclosing, contextmanager
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import EngineFailure, Overloaded, SpeechError, UnknownJob
-from app.protocols.connected import end, until_disconnect
+from app.protocols.connected import end
+from app.protocols.event_stream import KEEP_ALIVE, KEEP_ALIVE_SECONDS
 from app.protocols.jobs.wire import job_body
 from app.protocols.openai.errors import internal_envelope
-from app.protocols.openai.streaming import HEADERS, KEEP_ALIVE, KEEP_ALIVE_SECONDS, last_event
+from app.protocols.openai.streaming import last_event
 from app.service.jobs.job import ENDED, Job
 from app.service.lifecycle import Lifecycle
 
@@ -154,39 +153,6 @@ async def events(following: Following, first: Job, number: int, *, request_id: s
     except Exception:  # the request ends here, and its status line has long been sent
         _logger.exception("request %s failed while following a job", request_id)
         yield b"data: " + internal_envelope().model_dump_json(exclude_none=True).encode() + b"\n\n"
-
-
-class JobEvents(Response):
-    """Sends events until they end or the client leaves; either way nobody looks at the job any more."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, source: AsyncGenerator[bytes, None], following: Following) -> None:
-        super().__init__(headers=HEADERS)
-        del self.headers["content-length"]
-        self._source = source
-        self._following = following
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application."""
-        sender = asyncio.create_task(self._send(send))
-        watcher = asyncio.create_task(until_disconnect(receive))
-        try:
-            await asyncio.wait({sender, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if sender.done():
-                sender.result()
-        finally:
-            try:
-                await end(sender, watcher)
-            finally:
-                await self._following.aclose()
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._source) as source:
-            async for event in source:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def last_number(said: str | None) -> int:

@@ -16,9 +16,10 @@ from app.domain.errors import JobNotDone, UnknownJob
 from app.protocols.callers import Key, caller
 from app.protocols.connected import while_connected
 from app.protocols.errors import request_id
+from app.protocols.event_stream import EventStream
 from app.protocols.jobs import schema
 from app.protocols.jobs.drawing import PartialFormat, ResultFormat, asked_format, check_format, drawn_result
-from app.protocols.jobs.events import Following, JobEvents, events, followers_of, last_number
+from app.protocols.jobs.events import Following, events, followers_of, last_number
 from app.protocols.jobs.failing import failure_response
 from app.protocols.jobs.submitting import submitted
 from app.protocols.jobs.wire import DeletedJobBody, JobBody, JobList, job_body, job_list
@@ -152,7 +153,7 @@ async def follow_job(request: Request, job_id: JobId, _key: Key) -> Response:
         await following.aclose()
         raise
     number = last_number(request.headers.get("last-event-id")) + 1
-    return JobEvents(events(following, first, number, request_id=request_id(request)), following)
+    return EventStream(events(following, first, number, request_id=request_id(request)), following)
 
 
 async def _job(request: Request, job_id: str) -> Job:

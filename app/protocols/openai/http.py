@@ -13,6 +13,7 @@ from app.audio.declared import DeclaredSound, declared_sound
 from app.domain.errors import InvalidParameter, PermissionDenied
 from app.domain.options import Task
 from app.domain.transcript import Transcript
+from app.protocols import event_stream
 from app.protocols.callers import Key, caller
 from app.protocols.connected import while_connected
 from app.protocols.errors import request_id
@@ -156,13 +157,13 @@ async def _streamed(
 ) -> Response:
     """The stream, once its first item is there: what fails before that still gets a status of its own."""
     try:
-        patience = streaming.KEEP_ALIVE_SECONDS
+        patience = event_stream.KEEP_ALIVE_SECONDS
         first = await while_connected(request.receive, feed.next(patience))
     except BaseException:
         await feed.aclose()
         raise
     source = streaming.events(feed, first, drawing, request_id=request_id(request))
-    return streaming.EventStream(source, feed, headers)
+    return event_stream.EventStream(source, feed, headers)
 
 
 def _rendered(transcript: Transcript, look: Look, headers: dict[str, str]) -> Response:

@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pydantic import BaseModel
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import EngineFailure, SpeechError
 from app.domain.transcript import Segment, Spoken, Transcript, separator
-from app.protocols.connected import end, until_disconnect
+from app.protocols import event_stream
+from app.protocols.connected import end
 from app.protocols.labels import Label
 from app.protocols.openai.errors import envelope, internal_envelope
 from app.protocols.openai.wire import (
@@ -30,14 +29,9 @@ from app.protocols.openai.wire import (
     transcript_logprobs,
 )
 
-KEEP_ALIVE_SECONDS = 15.0
-"""Proxies commonly give up on a silent connection after 30 to 60 seconds."""
 FAREWELL_SECONDS = 1.0
 """More than a service needs after its last word; the caller is waiting for the end of the stream."""
-KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
-HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
-"""Neither a cache nor nginx's buffer may hold back an event."""
 
 Item = Segment | Spoken | Transcript
 _logger = logging.getLogger(__name__)
@@ -130,8 +124,8 @@ async def events(feed: Feed, first: Item | None, drawing: Drawing, *, request_id
                     yield _event(diarized_segment(number, item, drawing.label))
                 number += 1
             else:
-                yield KEEP_ALIVE
-            item = await feed.next(KEEP_ALIVE_SECONDS)
+                yield event_stream.KEEP_ALIVE
+            item = await feed.next(event_stream.KEEP_ALIVE_SECONDS)
         await feed.finish()  # before the last event: whoever reads it may expect the upload to be gone
         if rest := said.finish(item.text):
             yield _event(DeltaEvent(delta=rest))
@@ -150,39 +144,6 @@ async def events(feed: Feed, first: Item | None, drawing: Drawing, *, request_id
 def last_event(error: SpeechError) -> bytes:
     """The event that ends a stream which failed."""
     return _event(envelope(error))
-
-
-class EventStream(Response):
-    """Sends events until they end or the client leaves; either way the feed behind them is closed."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, source: AsyncGenerator[bytes, None], feed: Feed, headers: dict[str, str]) -> None:
-        super().__init__(headers=HEADERS | headers)
-        del self.headers["content-length"]
-        self._source = source
-        self._feed = feed
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application."""
-        sender = asyncio.create_task(self._send(send))
-        watcher = asyncio.create_task(until_disconnect(receive))
-        try:
-            await asyncio.wait({sender, watcher}, return_when=asyncio.FIRST_COMPLETED)
-            if sender.done():
-                sender.result()
-        finally:
-            try:
-                await end(sender, watcher)
-            finally:
-                await self._feed.aclose()
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._source) as source:
-            async for event in source:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _TextSoFar:
