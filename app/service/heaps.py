@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 GIVE_BACK_SECONDS = 10.0
-"""Often enough that a burst is soon forgotten, seldom enough that nobody feels what taking pages anew costs."""
+"""Often enough that a burst is soon forgotten; what is taken anew afterwards is paid for once in that time."""
 
 
 async def give_back() -> None:
