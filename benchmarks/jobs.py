@@ -59,6 +59,7 @@ def main() -> int:
     parser.add_argument("--short", type=int, default=30, help="5 s clips in a round (default 30)")
     parser.add_argument("--long", type=int, default=8, help="30 s recordings in a round (default 8)")
     parser.add_argument("--minutes", type=int, default=60, help="length of the job's recording (default 60)")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next request")
     parser.add_argument("--bound", type=float, help="the p95 ratio that must not be exceeded")
     given = parser.parse_args()
     folder = ModelStore(Settings()).ensure_all([MODEL, "fsmn-vad", PHONE_CALL.id], console_progress())[PHONE_CALL.id]
@@ -80,12 +81,12 @@ def main() -> int:
             for number in range(given.rounds):
                 note(f"round {number + 1} of {given.rounds}: alone ...")
                 for name, paths in requests.items():
-                    taken[name].alone += _ask_all(http, paths, counts[name])
+                    taken[name].alone += _ask_all(http, paths, counts[name], given.pause)
                 note("beside a job ...")
                 with _job(http, recording, speeds):
                     for name, paths in requests.items():
-                        taken[name].beside += _ask_all(http, paths, counts[name])
-    return _shown(taken, speeds, neighbours, given.bound)
+                        taken[name].beside += _ask_all(http, paths, counts[name], given.pause)
+    return _shown(taken, speeds, neighbours, given.pause, given.bound)
 
 
 def _clips(call: audio.Sixteen, folder: Path) -> list[Path]:
@@ -98,9 +99,13 @@ def _clips(call: audio.Sixteen, folder: Path) -> list[Path]:
     return paths
 
 
-def _ask_all(http: httpx.Client, paths: Sequence[Path], count: int) -> list[float]:
+def _ask_all(http: httpx.Client, paths: Sequence[Path], count: int, pause: float) -> list[float]:
     """Seconds from asking to answer, of so many requests one after the other."""
-    return [_ask(http, paths[number % len(paths)])[0] for number in range(count)]
+    taken: list[float] = []
+    for number in range(count):
+        taken.append(_ask(http, paths[number % len(paths)])[0])
+        time.sleep(pause)
+    return taken
 
 
 def _ask(http: httpx.Client, path: Path) -> tuple[float, str]:
@@ -145,14 +150,18 @@ def _progress(http: httpx.Client, path: str) -> dict[str, float]:
 
 
 def _shown(
-    taken: dict[str, Taken], speeds: Sequence[float], neighbours: machine.Neighbours, bound: float | None
+    taken: dict[str, Taken],
+    speeds: Sequence[float],
+    neighbours: machine.Neighbours,
+    pause: float,
+    bound: float | None,
 ) -> int:
     columns = ("", "requests", "p50 alone", "beside", "ratio", "p95 alone", "beside", "ratio")
     rows = tuple(one.row(name) for name, one in taken.items())
     notes = (
         machine.read().describe(),
         neighbours.describe(),
-        f"{MODEL} int8, language given; seconds from asking to answer",
+        f"{MODEL} int8, language given; seconds from asking to answer; {pause:g} s of pause between requests",
         f"beside them the job went at {sum(speeds) / len(speeds):.1f} x real time",
     )
     print(report.Table("Beside a job", columns, rows, notes).text())

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator, Hashable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from app.domain.meters import NO_METER, Meter
 from app.pipeline.computing import Computing
 from app.pipeline.speed import Speed
 from app.pipeline.turns import Overtaking, Turn, Turns, Urgency
+from app.pipeline.yielding import LOOK_SECONDS, Yielding
 
 BOUND = 65_536
 """Pieces that may wait. Admission and the few pieces a request sends ahead keep far below it; a waiting piece holds no
@@ -47,8 +48,8 @@ class _Waiting:
 class Batcher:
     """Batches pieces for one recogniser. Belongs to one event loop.
 
-    A job's pieces share no call with others'. While somebody else is about (see Presence), each has a short call to
-    itself, and one call is kept free of them, if there are several.
+    A job's pieces share no call with others'. While somebody else is about, each has a short call to itself, and few of
+    them run at once (see Yielding).
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Batcher:
         self._presence = computing.presence
         self._turns: Turns[_Waiting] = Turns()
         self._overtaking = Overtaking()
+        self._yielding = Yielding(self._presence)
+        self._looks_again: asyncio.TimerHandle | None = None
         self._running = 0
         self._jobs = 0  # calls of jobs among them
         self._drafts = 0
@@ -108,10 +111,16 @@ class Batcher:
         # Pieces that arrive in the same turn of the loop are seen together, so that they can share a call.
         asyncio.get_running_loop().call_soon(self._dispatch)
         try:
-            with nullcontext() if _of_job(waiting) else self._presence.staying():
+            with self._here(turn.urgency):
                 return await waiting.done
         finally:
             self._turns.remove(waiting, turn)
+
+    def _here(self, urgency: Urgency) -> AbstractContextManager[None]:
+        """While a piece waits, somebody is about; but not for a job's."""
+        if urgency is Urgency.JOB:
+            return nullcontext()
+        return self._presence.asking() if urgency is Urgency.FILE else self._presence.staying()
 
     def _dispatch(self) -> None:
         while self._running < self._recognizer.parallel_calls and (batch := self._next_batch()):
@@ -151,10 +160,19 @@ class Batcher:
 
     def _batch_of_jobs(self) -> list[_Waiting]:
         """One call's worth of jobs' pieces."""
-        about = self._presence.about
-        if about and self._jobs >= max(1, self._recognizer.parallel_calls - 1):
+        if self._jobs >= self._yielding.calls(self._recognizer.parallel_calls):
+            self._look_again()
             return []
-        return self._batch(_of_job, 1 if about else self._share(self._turns.jobs))
+        return self._batch(_of_job, 1 if self._presence.about else self._share(self._turns.jobs))
+
+    def _look_again(self) -> None:
+        """In a moment: that nobody is about any more is told by nobody."""
+        if self._turns.jobs and self._looks_again is None:
+            self._looks_again = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._looks_again = None
+        self._dispatch()
 
     def _share(self, pieces: int) -> int:
         """A call takes no more than its share of what waits: two pieces and two idle threads make two calls."""
@@ -212,6 +230,8 @@ class Batcher:
         finally:
             if began:
                 self._tell(batch, began[0])
+                if _of_job(batch[0]):
+                    self._yielding.ended(time.monotonic() - began[0])
         if len(batch) == 1:
             return [failure]
         return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]

@@ -165,7 +165,7 @@ class RecognisingService(EquippedService):
             tools = self._ready_tools()
             running.step = "decode"
             decoding = self._decoders.decode(path, declared, leading=LEADING_SECONDS)
-            with loaded.computing.presence.staying(), await ticket.in_time(decoding) as recording:
+            with loaded.computing.presence.asking(), await ticket.in_time(decoding) as recording:
                 self.quotas.sound(ticket, recording.duration)
                 running.step, running.audio = "detect", recording.duration
                 heard = await heard_language(recording, tools, loaded, ticket)
@@ -240,7 +240,7 @@ class RecognisingService(EquippedService):
                 self.check_speakers()
             running.step = "decode"
             # From here on: what is recognised in a moment must not find a job's long call in the way.
-            with nullcontext() if job else loaded.computing.presence.staying():
+            with nullcontext() if job else loaded.computing.presence.asking():
                 recording = await ticket.in_time(self._decoded(path, declared, options, job))
                 running.step, running.audio = "detect", recording.duration
                 with recording, self._counted(recording, ticket, job):
@@ -289,5 +289,5 @@ class RecognisingService(EquippedService):
         recognizer, batcher = loaded.recognizer, loaded.batcher
         if job is None:
             return Transcription(tools, recognizer, batcher, options, ticket, early=early)
-        tools = self._job_tools.of(tools)
+        tools = self._job_tools.of(tools, loaded.computing.presence)
         return Transcription(tools, recognizer, batcher, options, ticket, memory=job.memory, watch=job.watch)

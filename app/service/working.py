@@ -18,6 +18,7 @@ from app.audio.decoding import DecoderPool
 from app.audio.recording import Recording
 from app.domain.errors import EngineFailure
 from app.domain.meters import Meter
+from app.pipeline.presence import Presence
 from app.service.loading import compute_threads
 from app.service.remembering import Memory, Watch
 from app.service.transcription import Tools
@@ -53,10 +54,11 @@ class JobTools:
         self._diarizers: dict[Diarizer, Diarizer] = {}
         self._closed = False
 
-    def of(self, tools: Tools) -> Tools:
-        """The same tools, for jobs. Speakers are told apart on half of the threads that they are for all others."""
+    def of(self, tools: Tools, presence: Presence) -> Tools:
+        """The same tools, for jobs, which make way for who is there. Speakers are told apart on half of the threads
+        that they are for all others."""
         thread = self._thread("job")
-        diarizer = tools.diarizer and self._diarizer(tools.diarizer, tools)
+        diarizer = tools.diarizer and self._diarizer(tools.diarizer, tools, presence)
         return replace(tools, detection=thread, helpers=thread, diarizer=diarizer)
 
     async def read(self, made: Callable[[], _T]) -> _T:
@@ -104,7 +106,7 @@ class JobTools:
                 self._decoders = decoders
             return self._decoders
 
-    def _diarizer(self, shared: Diarizer, tools: Tools) -> Diarizer:
+    def _diarizer(self, shared: Diarizer, tools: Tools, presence: Presence) -> Diarizer:
         if shared not in self._diarizers:
             from app.pipeline.diarization.diarizer import Diarizer  # noqa: PLC0415 - as loading it does
 
@@ -116,6 +118,7 @@ class JobTools:
                     tools.detection,
                     parallel=max(1, self._settings.threads // 2),
                     threshold=self._settings.voice_threshold,
+                    presence=presence,
                 )
             }
         return self._diarizers[shared]

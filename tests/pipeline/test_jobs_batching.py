@@ -11,7 +11,7 @@ import pytest
 from app.domain.engines import Hypothesis
 from app.pipeline.batching import Batcher
 from app.pipeline.computing import ComputeThreads, Computing
-from app.pipeline.presence import LINGERS, Presence
+from app.pipeline.presence import LINGERS, RETURNS, Presence
 from app.pipeline.relaying import Relay
 from app.pipeline.turns import JOB_SHARE, Turn, Urgency
 
@@ -22,12 +22,14 @@ Work = asyncio.Task[Hypothesis]
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """Stands still until it is moved, or goes on by so much whenever it is looked at."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.step = 0.0
 
     def __call__(self) -> float:
+        self.now += self.step
         return self.now
 
 
@@ -68,11 +70,14 @@ async def somebody(recognizer: StubRecognizer, batcher: Batcher) -> None:
 def test_a_job_goes_behind_everybody_else() -> None:
     recognizer = StubRecognizer(held=True, batch_cost=0.0)
 
-    async def scenario(batcher: Batcher, _: Clock) -> None:
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
         works = await job(batcher, 0, 1)
+        others: list[Work] = []
         for start, urgency in ((2, Urgency.FILE), (3, Urgency.DRAFT), (4, Urgency.FINAL)):
-            works += submit(batcher, urgency, start)
+            others += submit(batcher, urgency, start)
         await asyncio.sleep(0.01)
+        await recognizer.let_go_until(asyncio.gather(*others))
+        clock.now += LINGERS
         await recognizer.let_go_until(asyncio.gather(*works))
 
     run(recognizer, scenario)
@@ -105,10 +110,76 @@ def test_while_somebody_is_about_a_call_is_free_of_jobs_and_theirs_are_short() -
         comer = submit(batcher, Urgency.FILE, 2000)
         await until(lambda: len(recognizer.calls) == 4)
         assert recognizer.starts[3] == [2000], "who comes waits for nobody"
-        await recognizer.let_go_until(asyncio.gather(*works, *comer))
+        await recognizer.let_go_until(asyncio.gather(*comer))
+        clock.now += RETURNS
+        await recognizer.let_go_until(asyncio.gather(*works))
 
     run(recognizer, scenario)
     assert {len(call) for call in recognizer.calls} == {1}
+
+
+@pytest.mark.parametrize(("calls", "jobs"), [(3, 1), (4, 1), (5, 2), (8, 3), (16, 7)])
+def test_while_somebody_waits_for_an_answer_jobs_have_less_than_half(calls: int, jobs: int) -> None:
+    recognizer = StubRecognizer(parallel_calls=calls, held=True, batch_cost=4.0)
+
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
+        asks = submit(batcher, Urgency.FILE, 1000)
+        works = await job(batcher, *range(20))
+        await until(lambda: len(recognizer.calls) == 1 + jobs)
+        await asyncio.sleep(0.05)
+        assert len(recognizer.calls) == 1 + jobs
+        await recognizer.let_go_until(asyncio.gather(*asks))
+        clock.now += LINGERS
+        await recognizer.let_go_until(asyncio.gather(*works))
+
+    run(recognizer, scenario)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_of_one_call_or_two_jobs_have_none_while_somebody_asks_one_thing_after_the_other(calls: int) -> None:
+    recognizer = StubRecognizer(parallel_calls=calls, held=True, batch_cost=4.0)
+
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
+        works = await job(batcher, 0)
+        await until(lambda: len(recognizer.calls) == 1)
+        await asyncio.sleep(0.05)  # which it takes, and nine times that is its rest
+        await recognizer.let_go_until(asyncio.gather(*works))
+        works = submit(batcher, Urgency.JOB, 1, 2)
+        for start in range(1000, 1003):
+            await recognizer.let_go_until(submit(batcher, Urgency.FILE, start)[0])
+            clock.now += RETURNS / 10
+            await asyncio.sleep(0.3)
+        assert recognizer.starts == [[0], [1000], [1001], [1002]]
+        clock.now += RETURNS
+        await until(lambda: [1] in recognizer.starts)
+        await recognizer.let_go_until(asyncio.gather(*works))
+
+    run(recognizer, scenario)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_of_one_call_or_two_a_job_has_a_tenth_of_the_time_while_others_ask_without_a_pause(calls: int) -> None:
+    recognizer = StubRecognizer(parallel_calls=calls, held=True, batch_cost=4.0)
+
+    async def main() -> None:
+        with ThreadPoolExecutor(calls) as executor:
+            threads, clock = ComputeThreads(executor), Clock()
+            threads.presence = Presence(clock)
+            batcher = Batcher(recognizer, Computing(threads))
+            async with asyncio.timeout(20):
+                with threads.presence.asking():
+                    works = await job(batcher, 0, 1)
+                    await until(lambda: recognizer.starts == [[0]])
+                    await asyncio.sleep(0.1)  # so long at least its call takes
+                    await recognizer.let_go_until(works[0])
+                    clock.now += (JOB_SHARE - 1) * 0.1 - 0.01
+                    await asyncio.sleep(0.4)
+                    assert recognizer.starts == [[0]], "it rests nine times as long"
+                    clock.now += 20.0
+                    await until(lambda: recognizer.starts == [[0], [1]])
+                    await recognizer.let_go_until(works[1])
+
+    asyncio.run(main())
 
 
 def test_once_all_others_are_gone_a_job_has_all_calls_again() -> None:
@@ -163,7 +234,8 @@ def test_who_uses_another_model_on_the_same_threads_is_about_too() -> None:
 def test_the_only_call_is_a_jobs_where_nobody_else_waits() -> None:
     recognizer = StubRecognizer(held=True, batch_cost=4.0)
 
-    async def scenario(batcher: Batcher, _: Clock) -> None:
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
+        clock.step = RETURNS / 2
         await somebody(recognizer, batcher)
         works = await job(batcher, *range(3))
         await recognizer.let_go_until(asyncio.gather(*works))
@@ -177,7 +249,8 @@ def test_the_only_call_is_a_jobs_where_nobody_else_waits() -> None:
 def test_a_job_has_its_share_of_a_recogniser_that_others_keep_busy(urgency: Urgency, calls: int) -> None:
     recognizer = StubRecognizer(parallel_calls=calls, held=True, batch_cost=0.0)
 
-    async def scenario(batcher: Batcher, _: Clock) -> None:
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
+        clock.step = LINGERS
         works = submit(batcher, urgency, *range(100, 160))
         await until(lambda: bool(recognizer.calls))
         works += await job(batcher, *range(4))
@@ -195,7 +268,8 @@ def test_a_job_has_its_share_of_a_recogniser_that_others_keep_busy(urgency: Urge
 def test_jobs_share_no_call_with_others() -> None:
     recognizer = StubRecognizer(held=True, batch_cost=8.0, key=lambda asked: asked.piece.start == 11)
 
-    async def scenario(batcher: Batcher, _: Clock) -> None:
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
+        clock.step = LINGERS
         works = await job(batcher, 0)
         works += submit(batcher, Urgency.FILE, 10, 11)
         works += await job(batcher, 1, 2)
@@ -208,7 +282,8 @@ def test_jobs_share_no_call_with_others() -> None:
 def test_pieces_of_jobs_that_wait_do_not_make_others_share_a_call() -> None:
     recognizer = StubRecognizer(parallel_calls=2, held=True, batch_cost=8.0)
 
-    async def scenario(batcher: Batcher, _: Clock) -> None:
+    async def scenario(batcher: Batcher, clock: Clock) -> None:
+        clock.step = LINGERS
         works = submit(batcher, Urgency.JOB, *range(8)) + submit(batcher, Urgency.FILE, 10, 11)
         await until(lambda: len(recognizer.calls) == 2)
         assert sorted(recognizer.starts) == [[10], [11]]

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,8 @@ from app.pipeline.diarization.clustering import Voices, find_voices
 from app.pipeline.diarization.hearing import Chunk, HeardChunk, chunks, hear
 from app.pipeline.diarization.matching import best_first
 from app.pipeline.diarization.turns import VoiceTurn, turns_of
+from app.pipeline.presence import Presence
+from app.pipeline.yielding import YieldingPlaces
 
 LEAST_SAMPLE_SECONDS = 1.0
 """Speech that a voiceprint needs: less is a word or two, whose sounds say more than the voice."""
@@ -50,13 +53,18 @@ class Diarizer:
         *,
         parallel: int,
         threshold: float,
+        presence: Presence | None = None,
     ) -> None:
-        """`parallel` chunks of a recording are heard at once; `threshold` is the least similarity of a known voice."""
+        """`parallel` chunks of a recording are heard at once; `threshold` is the least similarity of a known voice.
+
+        `presence`: its recordings are jobs', which make way for whoever that is.
+        """
         self._segmenter = segmenter
         self._encoder = encoder
         self._executor = executor
         self._parallel = parallel
         self._threshold = threshold
+        self._yielding = None if presence is None else YieldingPlaces(presence, parallel)
         self._pace: float | None = None
 
     @property
@@ -116,7 +124,7 @@ class Diarizer:
         places = asyncio.Semaphore(self._parallel)
 
         async def one(chunk: Chunk) -> tuple[HeardChunk, float]:
-            async with places:
+            async with places, self._yielding.place() if self._yielding else nullcontext():
                 return await loop.run_in_executor(self._executor, self._timed, sound, chunk)
 
         tasks = [asyncio.ensure_future(one(chunk)) for chunk in parts]

@@ -15,6 +15,7 @@ from app.domain.engines import SpeechSpan
 from app.domain.errors import AudioTooShort, EngineFailure, InvalidParameter
 from app.domain.speakers import KnownVoice, Speaker, SpeakerOptions, Voiceprint
 from app.pipeline.diarization.diarizer import Diarization, Diarizer
+from app.pipeline.presence import LINGERS, Presence
 
 from ..stubs import VOICES, ClockSound, Schedule, StubSpeakers
 from ..test_batching import until
@@ -25,11 +26,18 @@ TWO = ((0.0, 8.0, 1), (8.0, 14.0, 0), (20.0, 26.0, 1))
 
 
 def with_diarizer(
-    speakers: StubSpeakers, scenario: Callable[[Diarizer], Awaitable[None]], *, threads: int = 2, threshold: float = 0.5
+    speakers: StubSpeakers,
+    scenario: Callable[[Diarizer], Awaitable[None]],
+    *,
+    threads: int = 2,
+    threshold: float = 0.5,
+    presence: Presence | None = None,
 ) -> None:
     async def main() -> None:
         with ThreadPoolExecutor(threads) as executor:
-            diarizer = Diarizer(speakers.segmenter, speakers.encoder, executor, parallel=threads, threshold=threshold)
+            diarizer = Diarizer(
+                speakers.segmenter, speakers.encoder, executor, parallel=threads, threshold=threshold, presence=presence
+            )
             async with asyncio.timeout(20):
                 await scenario(diarizer)
             assert len(asyncio.all_tasks()) == 1
@@ -247,6 +255,42 @@ def test_recordings_do_not_disturb_each_other() -> None:
         assert found == [alone[0]] * 3 + [alone[1]] * 3
 
     with_diarizer(StubSpeakers(together), scenario)
+
+
+@pytest.mark.parametrize(("threads", "at_once"), [(1, 1), (2, 1), (4, 1), (8, 3)])
+def test_a_job_makes_way_for_who_waits_for_an_answer(threads: int, at_once: int) -> None:
+    now = [1000.0]
+    presence = Presence(lambda: now[0])
+    speakers = StubSpeakers(tuple((start * 30.0, start * 30.0 + 8.0, 0) for start in range(12)))
+    free = threading.Semaphore(0)
+    began: list[float] = []
+
+    def begin() -> None:
+        began.append(time.monotonic())
+        free.acquire(timeout=10)
+
+    speakers.segmenter.before = begin
+
+    async def scenario(diarizer: Diarizer) -> None:
+        with presence.asking():
+            job = asyncio.create_task(diarizer.diarize(SOUND, spans(speakers.schedule), ANYBODY))
+            await until(lambda: len(began) == at_once)
+            await asyncio.sleep(0.1)
+            assert len(began) == at_once
+            free.release()
+            if at_once == 1 and threads <= 2:  # it takes at least 0.1 s, and rests for nine times as long
+                now[0] += 0.8
+                await asyncio.sleep(0.4)
+                assert len(began) == 1
+                now[0] += 10.0
+            await until(lambda: len(began) == at_once + 1)
+        now[0] += LINGERS
+        await until(lambda: len(began) == threads + 1)  # of which one has ended: all places are taken
+        free.release(12)
+        found = await job
+        assert [turn.speaker.number for turn in found.turns] == [0] * 12
+
+    with_diarizer(speakers, scenario, threads=threads, presence=presence)
 
 
 # --- voiceprints ------------------------------------------------------------------------------------------------------
