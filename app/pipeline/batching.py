@@ -16,7 +16,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 
-from app.domain.engines import BatchRecognizer, Hypothesis, WaitingRequest
+from app.domain.engines import BatchRecognizer, Hypothesis, PieceRequest, WaitingRequest
 from app.domain.errors import EngineFailure, Overloaded
 from app.domain.meters import NO_METER, Meter
 from app.pipeline.computing import Computing
@@ -217,10 +217,9 @@ class Batcher:
         began: list[float] = []  # a failed call has begun, too
         try:
             heard, seconds = await self._computing.run(partial(self._recognize, batch, began), urgency)
-            self._speed.learn(sum(waiting.cost for waiting in batch), seconds)
-            if len(heard) != len(batch):
-                raise EngineFailure("the recogniser lost a piece")
-            return list(heard)
+            if cost := sum(waiting.cost for waiting, one in zip(batch, heard, strict=True) if one is not None):
+                self._speed.learn(cost, seconds)
+            return [EngineFailure("it was given up") if one is None else one for one in heard]
         except EngineFailure as error:
             failure = error
         except Exception:  # noqa: BLE001 - logged; a bug that one piece brings out must not fail others' requests, too
@@ -241,12 +240,29 @@ class Batcher:
         fill = min(1.0, sum(waiting.cost for waiting in batch) / most) if most else 1.0  # 0: one piece fills a call
         self._meter.call(self._recognizer.id, len(batch), fill, [began - waiting.since for waiting in batch])
 
-    def _recognize(self, batch: Sequence[_Waiting], began: list[float]) -> tuple[list[Hypothesis], float]:
-        """On a compute thread: read the pieces' sound and recognise it; also how many seconds that took."""
+    def _recognize(self, batch: Sequence[_Waiting], began: list[float]) -> tuple[list[Hypothesis | None], float]:
+        """On a compute thread: read the pieces' sound and recognise it; None for those that were given up meanwhile.
+
+        Also how many seconds that took.
+        """
         started = time.monotonic()
         began.append(started)
-        requests = [waiting.request.read() for waiting in batch]
-        return self._recognizer.recognize(requests), time.monotonic() - started
+        requests = {number: read for number, waiting in enumerate(batch) if (read := _read(waiting))}
+        heard = self._recognizer.recognize(list(requests.values())) if requests else []
+        if len(heard) != len(requests):
+            raise EngineFailure("the recogniser lost a piece")
+        by_number = dict(zip(requests, heard, strict=True))
+        return [by_number.get(number) for number in range(len(batch))], time.monotonic() - started
+
+
+def _read(waiting: _Waiting) -> PieceRequest | None:
+    """A piece with its sound; None where it was given up, and its recording may be gone."""
+    try:
+        return None if waiting.done.done() else waiting.request.read()
+    except Exception:
+        if waiting.done.done():
+            return None
+        raise
 
 
 def _settle(done: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailure) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from app.domain.engines import Hypothesis, PieceRequest
+from app.domain.engines import Hypothesis, PieceRequest, WaitingPiece, WaitingRequest
 from app.domain.errors import EngineFailure
+from app.domain.options import RecognitionOptions
 from app.pipeline.batching import Batcher
 from app.pipeline.computing import ComputeThreads, Computing
-from app.pipeline.turns import Turn
+from app.pipeline.turns import Turn, Urgency
 
-from .stubs import StubRecognizer, failing_on, named, request
+from .stubs import StubRecognizer, StubSound, failing_on, named, request
 
 Scenario = Callable[[Batcher], Awaitable[None]]
 
@@ -189,6 +192,74 @@ def test_a_piece_given_up_while_it_is_recognised_harms_nobody() -> None:
         assert (await stays).text == "2"
 
     run(recognizer, scenario)
+
+
+class Closing(StubSound):
+    """Whose recording is closed by who reads it, or was before."""
+
+    def __init__(self, gone: Callable[[], object] = lambda: None) -> None:
+        super().__init__(7200.0)
+        self.gone = gone
+
+    def piece(self, start: float, end: float) -> np.ndarray:
+        self.gone()
+        raise ValueError(f"{start}-{end}: the recording is closed")
+
+
+@pytest.mark.parametrize("when", ["before", "while it is read"])
+@pytest.mark.parametrize("others", [(), (2.0, 3.0)])
+def test_a_piece_given_up_while_its_call_waits_for_a_thread_is_not_read(
+    when: str, others: tuple[float, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    recognizer = StubRecognizer(batch_cost=8.0)
+
+    async def main() -> None:
+        free = threading.Event()
+        with ThreadPoolExecutor(1) as executor:
+            threads = ComputeThreads(executor)
+            batcher = Batcher(recognizer, Computing(threads))
+            busy = asyncio.create_task(Computing(threads).run(lambda: free.wait(10), Urgency.FILE))
+            await asyncio.sleep(0.01)
+            loop = asyncio.get_running_loop()
+
+            def leave() -> None:
+                asyncio.run_coroutine_threadsafe(left(), loop).result(10)
+
+            async def left() -> None:
+                gone.cancel()
+                await asyncio.sleep(0)
+
+            sound = Closing(leave if when != "before" else lambda: None)
+            piece = WaitingRequest(WaitingPiece(sound, 1.0, 2.0), RecognitionOptions())
+            gone = asyncio.create_task(batcher.submit(piece, Turn("gone")))
+            works = submit(batcher, "stays", *others)
+            await until(lambda: batcher.waiting == 0)  # they have a call, and that no thread
+            if when == "before":
+                await left()
+            free.set()
+            await asyncio.gather(busy, *works)
+            with pytest.raises(asyncio.CancelledError):
+                await gone
+            (after,) = submit(batcher, "after", 9)
+            assert (await after).text == "9"
+
+    asyncio.run(main())
+    assert recognizer.starts == [list(others), [9]] if others else [[9]]
+    assert not caplog.records
+
+
+def test_a_sound_that_cannot_be_read_fails_its_piece_alone(caplog: pytest.LogCaptureFixture) -> None:
+    recognizer = StubRecognizer(batch_cost=8.0)
+
+    async def scenario(batcher: Batcher) -> None:
+        broken = WaitingRequest(WaitingPiece(Closing(), 1.0, 2.0), RecognitionOptions())
+        fails, *works = (asyncio.create_task(batcher.submit(one, Turn(0))) for one in (broken, request(2), request(3)))
+        with pytest.raises(EngineFailure):
+            await fails
+        assert [(await work).text for work in works] == ["2", "3"]
+
+    run(recognizer, scenario)
+    assert any("the recording is closed" in record.exc_text for record in caplog.records if record.exc_text)
 
 
 def test_a_failing_piece_fails_alone() -> None:
