@@ -2,8 +2,9 @@
 
     python -m benchmarks.pictures
 
-makes `live.png`, `live-zh.png` and `live.gif` in docs/pictures. It needs Chromium; the fonts Inter and Noto Sans CJK
-make the letters those of the pictures that are there. On a busy machine the words come later, and the pictures show it.
+makes `live.png`, `live-zh.png`, `live.gif` and `jobs.png` in docs/pictures (`--only jobs.png`: that one). It needs
+Chromium; the fonts Inter and Noto Sans CJK make the letters those of the pictures that are there. On a busy machine the
+words come later, and the pictures show it.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import argparse
 import base64
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import soundfile
 import soxr
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from app.modelstore.catalog import PHONE_CALL
 from app.modelstore.store import ModelStore
@@ -42,26 +45,35 @@ _UNDERWAY = {"en": 30, "zh": 14}
 """Letters that a sentence must have when its picture is taken."""
 _FRAMES_A_SECOND, _LONGEST, _COLOURS = 8, 12.0, 128
 _PATIENCE = 60_000
+_PICTURES = ("live.png", "live-zh.png", "live.gif", "jobs.png")
+_CALLS = {"Tuesday's call.wav": 1, "Interview with a reader.wav": 40, "Board meeting, second part.wav": 3}
+"""Recordings of a list of jobs: names, and how many times as long as the phone call they are."""
 
 
 def main() -> None:
-    """Make all three."""
+    """Make those that are wanted."""
     arguments = _arguments()
     arguments.out.mkdir(parents=True, exist_ok=True)
     english, chinese = (_clips(arguments.audio, names) for names in (_ENGLISH, _CHINESE))
-    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "log") as server:
-        sound = Path(folder) / "sound.wav"
-        _still(server.url, sound, english, arguments.out / "live.png", language="en", colours="light")
-        _still(server.url, sound, chinese, arguments.out / "live-zh.png", language="zh", colours="dark")
-        _film(server.url, sound, english[:1], arguments.out / "live.gif")
-    for path in sorted(arguments.out.glob("live*")):
-        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder) / "log", DATA_DIR=folder) as server:
+        url, sound = server.url, Path(folder) / "sound.wav"
+        makers: dict[str, Callable[[Path], None]] = {
+            "live.png": lambda path: _still(url, sound, english, path, language="en", colours="light"),
+            "live-zh.png": lambda path: _still(url, sound, chinese, path, language="zh", colours="dark"),
+            "live.gif": lambda path: _film(url, sound, english[:1], path),
+            "jobs.png": lambda path: _jobs(url, sound, english, path),
+        }
+        for name in arguments.only or makers:
+            made = arguments.out / name
+            makers[name](made)
+            print(f"{made}: {made.stat().st_size / 1e3:.0f} kB")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, default=_SHARED, help="a folder with the recordings; else a phone call")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--only", action="append", choices=_PICTURES, help="this one; may be given several times")
     return parser.parse_args()
 
 
@@ -133,14 +145,44 @@ def _still(url: str, sound: Path, clips: Sequence[Path], path: Path, *, language
             arg=[began - 1, _UNDERWAY[language]],
             timeout=_PATIENCE,
         )
-        # Only now as fine as the picture: painting takes processors that the recogniser needs.
-        fine = {**_DESK, "deviceScaleFactor": 2, "mobile": False}
-        session = context.new_cdp_session(page)
-        session.send("Emulation.setDeviceMetricsOverride", fine)
-        page.wait_for_timeout(200)  # what is new has come in
-        shot = session.send("Page.captureScreenshot", {"format": "png"})  # Playwright's own would be coarse again
-        picture = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
+        _shoot(context, page, path)
+
+
+def _shoot(context: BrowserContext, page: Page, path: Path) -> None:
+    """What is on the screen. Only now as fine as the picture: painting takes processors that the recogniser needs."""
+    session = context.new_cdp_session(page)
+    session.send("Emulation.setDeviceMetricsOverride", {**_DESK, "deviceScaleFactor": 2, "mobile": False})
+    page.wait_for_timeout(200)  # what is new has come in
+    shot = session.send("Page.captureScreenshot", {"format": "png"})  # Playwright's own would be coarse again
+    picture = Image.open(io.BytesIO(base64.b64decode(shot["data"])))
     picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _jobs(url: str, sound: Path, clips: Sequence[Path], path: Path) -> None:
+    """The list of jobs: one that is done, and its text; one that is worked on, and one that waits."""
+    call = ModelStore(Settings()).ensure(PHONE_CALL.id) / "sample.wav"
+    samples, rate = soundfile.read(call)
+    _join(clips, sound)
+    with _browser(sound) as browser, httpx.Client(base_url=url, timeout=_PATIENCE / 1000, trust_env=False) as http:
+        context, page = _open(browser, url, "en", viewport=_DESK, color_scheme="light")
+        for name, times in _CALLS.items():
+            content = io.BytesIO()
+            soundfile.write(content, np.tile(samples, times), rate, format="WAV", subtype="PCM_16")
+            http.post(
+                "/v1/jobs", files={"file": (name, content.getvalue())}, data={"language": "en"}
+            ).raise_for_status()
+        page.click("#tab-jobs")
+        first, second, _ = _CALLS
+        _row(page, first).click()
+        expect(page.locator("#job-state")).to_have_text("Done", timeout=_PATIENCE)
+        expect(_row(page, second)).to_contain_text(re.compile(r"[3-9]\d ?%"), timeout=_PATIENCE)
+        page.locator("#job-body").evaluate("body => body.scrollTo(0, 0)")  # it followed the text while that grew
+        _shoot(context, page, path)
+
+
+def _row(page: Page, name: str) -> Locator:
+    """A job's, in their list."""
+    return page.locator("#jobs-rows .row").filter(has=page.get_by_text(name, exact=True))
 
 
 # --- the film ---------------------------------------------------------------------------------------------------------

@@ -304,6 +304,19 @@ def test_nothing_is_asked_while_another_tab_is_seen(job_desk: JobDesk) -> None:
     assert len(job_desk.fake.asked) == before
 
 
+def test_what_somebody_else_hands_over_is_seen_in_time(job_desk: JobDesk) -> None:
+    job_desk.page.clock.install()
+    job_desk.page.reload()
+    job_desk.shows("#jobs-state", "There are none yet.")
+    before = len(job_desk.fake.asked)
+    job_desk.fake.add("theirs.wav", "running")
+    job_desk.page.clock.fast_forward(14_000)
+    job_desk.page.wait_for_timeout(200)
+    assert len(job_desk.fake.asked) == before
+    job_desk.page.clock.fast_forward(1_000)
+    expect(job_desk.row("theirs.wav")).to_be_visible(timeout=PATIENCE)
+
+
 def test_keys_alone_add_open_and_leave(job_desk: JobDesk, tmp_path: Path) -> None:
     job_desk.fake.add("a.wav", "succeeded", percent=100, pieces_done=3)
     job_desk.page.reload()

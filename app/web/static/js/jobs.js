@@ -12,6 +12,7 @@ import { JobsApi, ended } from "./jobs_api.js";
 import { Notice } from "./notice.js";
 
 const ASK_AGAIN_MILLISECONDS = 3000;
+const IDLE_MILLISECONDS = 15_000;
 const MORE = 100;
 const MOST = 1000;
 
@@ -70,7 +71,8 @@ export class Jobs extends EventTarget {
     document.addEventListener("visibilitychange", () => this.show(this.seen));
   }
 
-  /** The tab is seen, or not any more: only then it asks, again and again while something goes on. */
+  /** The tab is seen, or not any more: only then it asks, again and again; seldom, while nothing goes on: somebody else
+   * with the same key, or a program, may hand a job over. */
   show(seen) {
     this.seen = seen;
     clearTimeout(this.timer);
@@ -85,7 +87,7 @@ export class Jobs extends EventTarget {
   async reload() {
     clearTimeout(this.timer);
     const number = (this.asked += 1);
-    if (this.jobs.length === 0) say(byId("jobs-state"), "lists.loading");
+    if (number === 1) say(byId("jobs-state"), "lists.loading");
     try {
       const { data, has_more: more } = await this.api.list(this.limit);
       if (number !== this.asked) return;
@@ -101,7 +103,7 @@ export class Jobs extends EventTarget {
     }
     if (!this.seen || document.visibilityState === "hidden") return;
     const busy = this.unlisted || this.jobs.some((job) => !ended(job));
-    if (busy) this.timer = setTimeout(() => void this.reload(), ASK_AGAIN_MILLISECONDS);
+    this.timer = setTimeout(() => void this.reload(), busy ? ASK_AGAIN_MILLISECONDS : IDLE_MILLISECONDS);
   }
 
   failed(failure) {
