@@ -55,7 +55,7 @@ def attempts_of(database: sqlite3.Connection, job_id: str) -> int:
 def test_a_job_whose_server_is_killed_ten_times_says_what_it_would_have_said(
     servers: JobServers, phone_call: Path, tmp_path: Path
 ) -> None:
-    recording = long_recording(phone_call / "sample.wav", tmp_path / "long.wav", 6)
+    recording = long_recording(phone_call / "sample.wav", tmp_path / "long.wav", 40)
     chance = random.Random(SEED)
     server = servers.start()
     database = servers.counting()
@@ -101,7 +101,7 @@ def test_two_servers_share_a_database_and_do_each_job_once(
 def test_jobs_of_a_server_that_was_killed_are_gone_on_with_by_another(
     servers: JobServers, phone_call: Path, tmp_path: Path
 ) -> None:
-    recording = long_recording(phone_call / "sample.wav", tmp_path / "long.wav", 6)
+    recording = long_recording(phone_call / "sample.wav", tmp_path / "long.wav", 20)
     pair = [servers.start(), servers.start()]
     database = servers.counting()
     job_id = submit(pair[0], recording)
