@@ -30,8 +30,8 @@ run: $(VENV)/.run
 	@$(VENV)/bin/python start.py
 
 test: $(VENV)/.dev
-	@$(VENV)/bin/python -m pytest --reruns 1 -n 3 --dist loadfile -m "not heavy and not vllm and not live"
-	@$(VENV)/bin/python -m pytest --reruns 1 -n 2 --dist loadfile -m live
+	@$(VENV)/bin/python -m pytest --reruns 1 -n 3 --dist loadfile --no-loadscope-reorder -m "not heavy and not vllm and not live"
+	@$(VENV)/bin/python -m pytest --reruns 1 -n 2 --dist loadfile --no-loadscope-reorder -m live
 
 test-models: $(MODELS_VENV)/.models $(VLLM_VENV)/.vllm
 	@$(MODELS_VENV)/bin/python -m pytest --reruns 1 -m heavy

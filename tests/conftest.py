@@ -26,13 +26,22 @@ _LIVE = re.compile(
 )
 """Where it counts how soon something comes: live speech, and starts."""
 
+_LONG = re.compile(
+    r"real/|lifecycle/|nginx/|web/|cli/|test_readme|clients/test_(openai|funasr|words)|service/test_job_(telling|store|runner)"
+)
+"""Files that take longest for what they hold. They are begun first, so that no worker has one when all else is done."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what must not be kept waiting by heavy work beside it."""
     for item in items:
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
-        if _LIVE.match(place) and not {mark.name for mark in item.iter_markers()} & {"heavy", "vllm"}:
+        if _LIVE.match(_place(item)) and not {mark.name for mark in item.iter_markers()} & {"heavy", "vllm"}:
             item.add_marker("live")
+    items.sort(key=lambda item: _LONG.match(_place(item)) is None)
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,18 @@ def test_a_wrong_key_is_told_though_the_upload_goes_on(served: Served) -> None:
                 stranger.audio.transcriptions.create(file=("a.wav", bytes(5 * MEBIBYTE)), model="whisper-1")
 
 
+def test_after_a_refused_upload_the_next_request_is_answered_too(served: Served) -> None:
+    """nginx ends the connection of an upload that it has not read; who is told asks on another one."""
+    upload = {"file": ("a.wav", bytes(5 * MEBIBYTE))}
+    with httpx.Client(base_url=served.nginx.base, trust_env=False) as stranger:
+        for _ in range(200):
+            answer = stranger.post("/v1/audio/transcriptions", files=upload, data={"model": "whisper-1"})
+            assert answer.status_code == 401
+            assert "close" in answer.headers.get_list("connection", split_commas=True)
+        for path in ("/v1/models", "/health"):
+            assert "close" not in stranger.get(path).headers.get_list("connection", split_commas=True)
+
+
 @pytest.mark.parametrize("mebibytes", [401, 600])
 def test_a_larger_upload_than_allowed_is_refused(sdk: OpenAI, mebibytes: int) -> None:
     """By the server, and by nginx where there is no doubt."""
