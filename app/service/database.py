@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ from app.service.in_turn import InTurn
 
 BUSY_SECONDS = 2.0
 """How long a transaction waits for another program's; nothing else of the database goes on meanwhile."""
+_MIGRATING = threading.Lock()
+"""Alembic keeps what it works on in globals of its modules: of two databases that are migrated at once, on two threads,
+one would get the other's tables. So one is after the other, in the whole process."""
 _BEGIN = "begin"
 """The execution option that says how a transaction begins."""
 _HELD = "is held by another program; try again"
@@ -363,7 +367,8 @@ def _migrate(connection: Connection, holding: Holding) -> None:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         config = _migrations(holding)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        with _MIGRATING:
+            command.upgrade(config, "head")
 
 
 def _is_current(connection: Connection, holding: Holding) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sqlite3
 import sys
 import time
 import traceback
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from sqlalchemy import text
 from app.domain.errors import ConfigUnusable, JobsUnavailable
 from app.service.database import Database, Holding, database_url
 from app.service.jobs.store import JobStore
+from app.service.vocabularies.store import VocabularyStore
+from app.service.voices.store import VoiceStore
 
 postgresql = FIXTURES[-1]
 
@@ -59,6 +63,34 @@ def test_a_files_address_is_where_it_lies(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert (tmp_path / "a folder" / "jobs.db").exists()
+
+
+def test_databases_that_are_made_at_once_have_each_their_own_tables(tmp_path: Path) -> None:
+    async def main(folder: Path) -> None:
+        stores = (
+            JobStore(f"sqlite:///{folder}/jobs.db", folder / "jobs"),
+            VoiceStore(folder / "voices.db"),
+            VocabularyStore(folder / "vocabularies.db"),
+        )
+        await asyncio.gather(*(store.open() for store in stores))
+        assert await stores[1].list("owner") == []
+        assert await stores[2].list("owner") == []
+        assert await stores[0].waiting() == (0, 0.0)
+        for store in stores:
+            await store.close()
+
+    def tables(path: Path) -> set[str]:
+        with closing(sqlite3.connect(path)) as database:
+            return {name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+    for number in range(10):
+        asyncio.run(main(tmp_path / str(number)))
+        jobs, voices, words = (
+            tables(tmp_path / str(number) / f"{name}.db") - {"alembic_version"}
+            for name in ("jobs", "voices", "vocabularies")
+        )
+        assert not jobs & (voices | words)
+        assert not voices & words
 
 
 def test_those_that_wait_for_a_server_that_does_not_answer_are_told_with_the_first(tmp_path: Path) -> None:
