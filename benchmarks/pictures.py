@@ -61,7 +61,7 @@ def main() -> None:
             "live.png": lambda path: _still(url, sound, english, path, language="en", colours="light"),
             "live-zh.png": lambda path: _still(url, sound, chinese, path, language="zh", colours="dark"),
             "live.gif": lambda path: _film(url, sound, english[:1], path),
-            "jobs.png": lambda path: _jobs(url, sound, english, path),
+            "jobs.png": lambda path: _jobs(url, sound, path),
         }
         for name in arguments.only or makers:
             made = arguments.out / name
@@ -158,11 +158,10 @@ def _shoot(context: BrowserContext, page: Page, path: Path) -> None:
     picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def _jobs(url: str, sound: Path, clips: Sequence[Path], path: Path) -> None:
+def _jobs(url: str, sound: Path, path: Path) -> None:
     """The list of jobs: one that is done, and its text; one that is worked on, and one that waits."""
     call = ModelStore(Settings()).ensure(PHONE_CALL.id) / "sample.wav"
     samples, rate = soundfile.read(call)
-    _join(clips, sound)
     with _browser(sound) as browser, httpx.Client(base_url=url, timeout=_PATIENCE / 1000, trust_env=False) as http:
         context, page = _open(browser, url, "en", viewport=_DESK, color_scheme="light")
         for name, times in _CALLS.items():

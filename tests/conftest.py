@@ -33,7 +33,7 @@ _LONG = re.compile(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what must not be kept waiting by heavy work beside it."""
+    """Mark what must not be kept waiting by heavy work beside it, and begin with what takes longest."""
     for item in items:
         if _LIVE.match(_place(item)) and not {mark.name for mark in item.iter_markers()} & {"heavy", "vllm"}:
             item.add_marker("live")
